@@ -1,0 +1,1 @@
+"""The services of the platform. None of them imports another."""
