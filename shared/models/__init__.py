@@ -1,0 +1,1 @@
+"""Model files: the manifest that names them, their digests, and their metadata."""
