@@ -1,0 +1,1 @@
+"""Generated from proto/ by ops/contracts/generate; not edited."""
