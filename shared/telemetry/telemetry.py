@@ -1,0 +1,45 @@
+"""The telemetry of one process: recorders, the local span store, the metrics' registry, the exporter."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from shared.host import Host
+from shared.telemetry.export import Exporter
+from shared.telemetry.metrics import Metrics
+from shared.telemetry.settings import TelemetrySettings
+from shared.telemetry.store import SpanStore
+from shared.telemetry.trace import Recorder
+
+
+class Telemetry:
+    """Made once a process. Recording works before `start` and after `stop`; only export needs them."""
+
+    def __init__(
+        self, host: Host, settings: TelemetrySettings, registry: CollectorRegistry | None = None
+    ) -> None:
+        self._host = host
+        self._settings = settings
+        self.registry = registry or CollectorRegistry()
+        """Where every service of the process registers its metrics; what `/metrics` shows."""
+        self.store = SpanStore(settings.trace_store)
+        self._exporter = Exporter(host, settings, self.registry) if settings.otlp_endpoint else None
+
+    def recorder(self, service: str) -> Recorder:
+        """A recorder whose spans carry `service.name` = `service`."""
+        sinks = [self.store.add] if self._exporter is None else [self.store.add, self._exporter.add]
+        return Recorder(service, self._host.random, self._settings.trace_ratio, sinks)
+
+    def metrics(self, service: str) -> Metrics:
+        """A maker of `freehold_<service>_*` metrics in this process's registry."""
+        return Metrics(self.registry, service)
+
+    async def start(self) -> None:
+        """Begin to export, where an endpoint is set. Never waits for the collector."""
+        if self._exporter:
+            self._exporter.start()
+
+    async def stop(self, deadline: float) -> None:
+        """Send what waits until `deadline` (monotonic seconds); a dead collector delays nothing."""
+        if self._exporter:
+            await self._exporter.stop(deadline)
