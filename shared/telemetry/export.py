@@ -61,6 +61,7 @@ class Exporter:
         self._tasks = Tasks("telemetry")
         self._turn = asyncio.Lock()
         self._healthy = True
+        self._stopping = False
         target, credentials = _target(settings.otlp_endpoint)
         # Straight to the address that the operator set, whatever proxy the environment names.
         options = [("grpc.enable_http_proxy", 0)]
@@ -96,6 +97,7 @@ class Exporter:
 
     async def stop(self, deadline: float) -> None:
         """Send the rest, not longer than `deadline` and `FLUSH`; then drop it and let go."""
+        self._stopping = True
         if self._healthy:
             flush = self._tasks.spawn(self._drain(), "flush")
             await asyncio.wait({flush}, timeout=min(deadline - self._clock.monotonic(), FLUSH))
@@ -113,7 +115,7 @@ class Exporter:
 
     async def _drain(self) -> None:
         async with self._turn:
-            while self._queue:
+            while self._queue and not (self._stopping and not self._healthy):
                 rows = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
                 try:
                     outcome = await self._deliver(rows)
@@ -128,7 +130,7 @@ class Exporter:
         give_up = self._clock.monotonic() + PATIENCE
         while (outcome := await self._executor.run(self._send, rows)) is _Outcome.AGAIN:
             self._note(healthy=False)
-            if self._clock.monotonic() + pause > give_up:
+            if self._stopping or self._clock.monotonic() + pause > give_up:
                 break
             await self._clock.sleep(pause)
             pause = min(2 * pause, 30.0)

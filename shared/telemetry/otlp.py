@@ -56,7 +56,9 @@ def _span(row: SpanRow) -> Span:
     )
     for link in row.links:
         span.links.add(trace_id=link.trace_id, span_id=link.span_id, flags=_FLAGS)
-    if row.error is not None:
+    if row.error is None:
+        span.status.SetInParent()
+    else:
         span.status.code = _FAILED
         span.status.message = row.error
     return span
