@@ -49,7 +49,7 @@ class SystemFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
-        os.replace(part, path)
+        part.replace(path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

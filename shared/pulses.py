@@ -1,0 +1,188 @@
+"""Signs of life: what a process says of its services once a second, and what it hears of all others.
+
+Time is counted in *own pulses read back*: while the bus is down nobody grows suspect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from shared.bus.envelope import Envelope
+from shared.bus.ports import Bus, BusError, Headers, Position, Reader, Record, Start, TopicPartition
+from shared.contracts.freehold.platform.v1.pulse_pb2 import Pulse, WorkerLoad
+from shared.host import Host
+from shared.lifecycle import Tasks
+
+log = logging.getLogger(__name__)
+
+PULSES = TopicPartition("pulses", 0)
+PERIOD_S = 1.0
+SUSPECT_AFTER = 5
+"""Own pulses read back since a worker's last: it is suspect."""
+GONE_AFTER = 10
+"""Own pulses read back since an owner's last: it is gone."""
+
+Load = Callable[[], WorkerLoad]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was last heard of one service of one process."""
+
+    service: str
+    incarnation: int
+    ready: bool
+    load: WorkerLoad | None
+    at_own: int
+    """How many own pulses had been read back when it was heard."""
+    number: int
+    """The pulse's own number; a worker that was chosen since is known by it."""
+
+
+class Pulses:
+    """Sends one pulse a second for each service added, and reads the whole topic."""
+
+    def __init__(self, bus: Bus, host: Host) -> None:
+        self._bus = bus
+        self._host = host
+        self._tasks = Tasks("pulses")
+        self._own: list[tuple[str, Load | None, Callable[[], bool]]] = []
+        self._seen: dict[tuple[str, int], Seen] = {}
+        self._number = 0
+        self._unacknowledged: dict[str, asyncio.Future[Position]] = {}
+        self._wanted = asyncio.Event()
+        self.own_read = 0
+        """Own rounds read back so far: this process's measure of time."""
+        self.own_broker_ms = 0
+        """Broker time of the newest own pulse read back; 0 = none yet."""
+        self.listeners: list[Callable[[Seen], None]] = []
+        """Called with each pulse heard."""
+
+    def add(self, service: str, ready: Callable[[], bool], load: Load | None = None) -> None:
+        """Pulse for this service from now on."""
+        self._own.append((service, load, ready))
+
+    async def start(self) -> None:
+        """Begin to send and to read."""
+        reader = await self._bus.assign([PULSES], Start.END)
+        self._tasks.spawn(self._read(reader), "read")
+        self._tasks.spawn(self._send(), "send")
+
+    async def stop(self, deadline: float) -> None:
+        """Stop both."""
+        del deadline
+        await self._tasks.cancel()
+
+    def send_now(self) -> None:
+        """Pulse at the next turn of the loop: others wait for a change."""
+        self._wanted.set()
+
+    def alive(self, service: str) -> bool:
+        """Whether any ready process of this service has been heard of lately."""
+        return any(seen.ready and self._fresh(seen, SUSPECT_AFTER) for seen in self._of(service))
+
+    def workers(self) -> dict[int, Seen]:
+        """Ready workers that are not suspect, by incarnation."""
+        return {
+            seen.incarnation: seen
+            for seen in self._of("inference")
+            if seen.ready and seen.load is not None and self._fresh(seen, SUSPECT_AFTER)
+        }
+
+    def suspect(self, worker: int) -> bool:
+        """Whether this worker has not been heard of for five own pulses."""
+        seen = self._seen.get(("inference", worker))
+        return seen is None or not self._fresh(seen, SUSPECT_AFTER)
+
+    def owner_gone(self, owner: int) -> bool:
+        """Whether this edge has not been heard of for ten own pulses; False for one never heard of."""
+        seen = self._seen.get(("edge", owner))
+        return seen is not None and not self._fresh(seen, GONE_AFTER)
+
+    def _of(self, service: str) -> list[Seen]:
+        return [seen for seen in self._seen.values() if seen.service == service]
+
+    def _fresh(self, seen: Seen, limit: int) -> bool:
+        return self.own_read - seen.at_own < limit
+
+    async def _send(self) -> None:
+        while True:
+            self._wanted.clear()
+            self._number += 1
+            for service, load, ready in self._own:
+                self._publish(service, load, ready())
+            await self._pause()
+
+    async def _pause(self) -> None:
+        waits = {
+            asyncio.ensure_future(self._host.clock.sleep(PERIOD_S)),
+            asyncio.ensure_future(self._wanted.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _publish(self, service: str, load: Load | None, ready: bool) -> None:
+        before = self._unacknowledged.get(service)
+        if before is not None and not before.done():
+            return
+        pulse = Pulse(service=service, incarnation=self._host.incarnation, ready=ready, number=self._number)
+        if load is not None:
+            pulse.worker.CopyFrom(load())
+        try:
+            sent = self._bus.publish(*self._record(pulse), partition=0)
+        except BusError as error:
+            log.warning("pulse not sent: %s", error)
+            return
+        self._unacknowledged[service] = self._tasks.spawn(self._acknowledged(sent), f"pulse.{service}")
+
+    async def _acknowledged(self, sent: Awaitable[Position]) -> Position:
+        try:
+            return await sent
+        except BusError as error:
+            log.warning("pulse not acknowledged: %s", error)
+            return Position(PULSES.topic, PULSES.partition, -1, 0)
+
+    def _record(self, pulse: Pulse) -> tuple[str, bytes, Headers]:
+        number = f"{self._host.incarnation:016x}/{pulse.service}/{self._number}"
+        headers = Envelope("Pulse", number, self._host.incarnation).headers()
+        return PULSES.topic, pulse.SerializeToString(), headers
+
+    async def _read(self, reader: Reader) -> None:
+        try:
+            while True:
+                try:
+                    found = await reader.poll(1000, 1.0)
+                except BusError as error:
+                    log.warning("pulses cannot be read: %s", error)
+                    await self._host.clock.sleep(PERIOD_S)
+                    continue
+                for records in found.values():
+                    for record in records:
+                        self._hear(record)
+        finally:
+            await reader.close()
+
+    def _hear(self, record: Record) -> None:
+        try:
+            pulse = Pulse.FromString(record.value)
+        except DecodeError:
+            log.error("a pulse at offset %d cannot be decoded", record.offset)
+            return
+        if pulse.incarnation == self._host.incarnation and self._own and pulse.service == self._own[0][0]:
+            self.own_read += 1
+            self.own_broker_ms = record.timestamp_ms
+        load = pulse.worker if pulse.HasField("worker") else None
+        seen = Seen(pulse.service, pulse.incarnation, pulse.ready, load, self.own_read, pulse.number)
+        self._seen[pulse.service, pulse.incarnation] = seen
+        for key in [key for key, old in self._seen.items() if self.own_read - old.at_own > 10 * GONE_AFTER]:
+            del self._seen[key]
+        for listener in self.listeners:
+            listener(seen)
