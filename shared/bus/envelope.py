@@ -57,9 +57,7 @@ class Envelope:
             found.append(("tenant", self.tenant.encode()))
         if self.traceparent:
             found.append(("traceparent", self.traceparent))
-        for name in _NUMBERS:
-            if value := getattr(self, name):
-                found.append((name, b"%d" % value))
+        found.extend((name, b"%d" % value) for name in _NUMBERS if (value := getattr(self, name)))
         return tuple(found)
 
 
