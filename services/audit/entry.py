@@ -1,0 +1,62 @@
+"""An entry of the log: canonical JSON of one fact: digests, identifiers, counts and money, no text. Pure.
+
+The bytes are what is hashed into the tree, so they are made once, when the fact is appended, and never
+again. `facts.py` says which fields a fact has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from services.audit.canonical import Json, NotCanonical, decode, encode
+from services.audit.tiles import MAX_ENTRY
+
+FORMAT = 1
+"""The field `format` of every entry; another value means other fields."""
+SETTLED = "RequestSettled"
+CHANGED = "ConfigurationChanged"
+
+Entry = dict[str, Json]
+
+
+class EntryInvalid(ValueError):
+    """Not an entry of this log, or too large for one."""
+
+
+def encode_entry(kind: str, fields: Entry) -> bytes:
+    """The entry's bytes. Raises `EntryInvalid` above 65,535 of them."""
+    try:
+        data = encode({**fields, "format": FORMAT, "kind": kind})
+    except NotCanonical as error:
+        raise EntryInvalid(str(error)) from None
+    if len(data) > MAX_ENTRY:
+        raise EntryInvalid(f"the entry has {len(data)} bytes, above {MAX_ENTRY}")
+    return data
+
+
+def decode_entry(data: bytes) -> Entry:
+    """The entry in these bytes. Raises `EntryInvalid`."""
+    try:
+        entry = decode(data)
+    except NotCanonical as error:
+        raise EntryInvalid(str(error)) from None
+    if not isinstance(entry, dict) or entry.get("format") != FORMAT or not isinstance(entry.get("kind"), str):
+        raise EntryInvalid(f"not an entry of format {FORMAT}")
+    return entry
+
+
+def answer_hash(answers: Sequence[str]) -> bytes:
+    """SHA-256 of an answer: its choices in order, each in UTF-8 and ended by one zero byte.
+
+    Raises `EntryInvalid` for a text that holds a zero itself, which would be another answer's hash too.
+    """
+    digest = hashlib.sha256()
+    for text in answers:
+        if "\0" in text:
+            raise EntryInvalid("an answer holds a zero character")
+        try:
+            digest.update(text.encode() + b"\0")
+        except UnicodeEncodeError:
+            raise EntryInvalid("an answer is not valid Unicode") from None
+    return digest.digest()
