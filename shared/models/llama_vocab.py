@@ -88,7 +88,7 @@ class LlamaVocab:
         for name, value in DEFAULTS.items():
             if (found := getattr(parameters, name)) != value:
                 raise LlamaLibraryError(
-                    f"llama.cpp library {path}: default {name} is {found}, not {value}: another build's layout"
+                    f"llama.cpp library {path}: default {name} is {found}, not {value}: another build"
                 )
         parameters.vocab_only = True
         with self._silence():
