@@ -1,0 +1,1 @@
+"""Control: who may do what, under which policy, at which price. Publishes the configuration."""
