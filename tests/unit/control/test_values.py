@@ -1,0 +1,111 @@
+"""A configuration value that is not well formed, or names what does not exist, is refused by field."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.control.values import Value, checked
+from shared.bus.ports import Record
+from shared.configuration import Configuration, config_key
+from shared.contracts.freehold.control.v1 import config_pb2 as pb
+from shared.errors import FreeholdError, Kind
+
+DIGEST = "ab" * 32
+
+
+def organisation(**changes: object) -> pb.Organisation:
+    return pb.Organisation(**{"id": "acme", "time_zone": "Asia/Jakarta", "currency": "IDR", **changes})
+
+
+def model(**changes: object) -> pb.Model:
+    fields = {
+        "name": "m1",
+        "weights_digest": DIGEST,
+        "tokenizer_digest": DIGEST,
+        "template_digest": DIGEST,
+        "context": 2048,
+        "default_output": 256,
+        "expand": 1,
+    }
+    return pb.Model(**{**fields, **changes})
+
+
+@pytest.fixture
+def known() -> Configuration:
+    configuration = Configuration()
+    values: list[tuple[str, str, Value]] = [
+        ("organisation", "acme", organisation()),
+        ("project", "p1", pb.Project(id="p1", organisation="acme")),
+        ("model", "m1", model()),
+    ]
+    for offset, (kind, identifier, value) in enumerate(values):
+        record = Record("config", 0, offset, 0, config_key(kind, identifier), value.SerializeToString(), ())
+        configuration.apply(record)
+    return configuration
+
+
+def budget(**changes: object) -> pb.Budget:
+    fields = {
+        "level": pb.LEVEL_PROJECT,
+        "id": "p1",
+        "organisation": "acme",
+        "currency": "IDR",
+        "limit": 5,
+        "period": pb.PERIOD_DAY,
+    }
+    return pb.Budget(**{**fields, **changes})
+
+
+GOOD: list[tuple[Value, str]] = [
+    (organisation(), "organisation/acme"),
+    (pb.Project(id="p2", organisation="acme"), "project/p2"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["complete"]), "key/k"),
+    (pb.Policy(id="base", pack="x", version="base@1+0"), "policy/base"),
+    (pb.Price(model="m1", currency="IDR", version="1"), "price/m1.IDR"),
+    (budget(), "budget/project.p1"),
+    (model(), "model/m1"),
+]
+
+BAD: list[tuple[Value, str]] = [
+    (organisation(id="A/B"), "id"),
+    (organisation(id=""), "id"),
+    (organisation(time_zone="Mars/Olympus"), "time_zone"),
+    (organisation(time_zone="../etc/passwd"), "time_zone"),
+    (organisation(currency="idr"), "currency"),
+    (organisation(currency="USD"), "currency"),
+    (organisation(name="a\nb"), "name"),
+    (organisation(policies=["none"]), "policies"),
+    (pb.Project(id="p2", organisation="other"), "organisation"),
+    (pb.Key(id="k", organisation="acme", project="p9", roles=["complete"]), "project"),
+    (pb.Key(id="k", organisation="other", project="p1", roles=["complete"]), "project"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["root"]), "roles"),
+    (pb.Key(id="k", organisation="acme", project="p1"), "roles"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], deadline_ms=600_001), "deadline_ms"),
+    (pb.Policy(id="base", pack="", version="base@1"), "pack"),
+    (pb.Policy(id="base", pack="x", version="other@1"), "version"),
+    (pb.Price(model="m9", currency="IDR", version="1"), "model"),
+    (pb.Price(model="m1", currency="IDR", version="1", output=10**15 + 1), "output"),
+    (budget(id="p9"), "id"),
+    (budget(organisation="other"), "id"),
+    (budget(currency="USD"), "currency"),
+    (budget(limit=2**63), "limit"),
+    (budget(period=pb.PERIOD_UNSPECIFIED), "period"),
+    (model(weights_digest="xyz"), "weights_digest"),
+    (model(default_output=4096), "default_output"),
+    (model(expand=0), "expand"),
+]
+
+
+@pytest.mark.parametrize(("value", "key"), GOOD, ids=[key for _, key in GOOD])
+def test_a_well_formed_value_has_its_key(known: Configuration, value: Value, key: str) -> None:
+    assert "/".join(checked(value, known)) == key
+
+
+@pytest.mark.parametrize(
+    ("value", "field"), BAD, ids=[f"{type(v).__name__}.{f}{i}" for i, (v, f) in enumerate(BAD)]
+)
+def test_a_bad_value_is_refused_by_the_field_at_fault(known: Configuration, value: Value, field: str) -> None:
+    with pytest.raises(FreeholdError) as refused:
+        checked(value, known)
+    assert refused.value.kind is Kind.BAD_REQUEST
+    assert refused.value.param == field
