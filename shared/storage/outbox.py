@@ -127,12 +127,12 @@ class Relay:
         ]
         for acknowledgement in sent:
             await acknowledgement
-        last = rows[-1].id
-        await self._database.transact(lambda connection: self._forget(connection, last))
+        published = [row.id for row in rows]
+        await self._database.transact(lambda connection: self._forget(connection, published))
         return True
 
-    def _forget(self, connection: Connection, last: int) -> None:
-        connection.execute(delete(self._table).where(self._table.c.id <= last))
+    def _forget(self, connection: Connection, published: list[int]) -> None:
+        connection.execute(delete(self._table).where(self._table.c.id.in_(published)))
 
     def _oldest(self, connection: Connection) -> Sequence[_Row]:
         statement = select(self._table).order_by(self._table.c.id).limit(BATCH)
