@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,9 @@ class Files(Protocol):
 
         On return the content and its name are on disk.
         """
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove a folder and all in it; nothing where it is missing. Need not be durable on return."""
 
 
 class SystemFiles:
@@ -55,3 +59,7 @@ class SystemFiles:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def remove_folder(self, path: Path) -> None:
+        if path.exists():
+            shutil.rmtree(path)

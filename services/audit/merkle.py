@@ -16,7 +16,7 @@ MAX_SIZE = 1 << 62
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 Node = Callable[[int, int], bytes]
-"""`node(height, number)`: hash of the complete subtree over the 2^height leaves from `number << height` on."""
+"""`node(height, number)`: hash of the complete subtree over 2^height leaves from `number << height` on."""
 
 
 class ProofInvalid(ValueError):
