@@ -1,0 +1,1 @@
+"""The command line, and the one place that knows every service: it builds the embedded platform."""

@@ -1,0 +1,178 @@
+"""Commands that read and change the configuration over gRPC: keys, budgets, prices, models."""
+
+from __future__ import annotations
+
+import click
+import grpc
+
+from services.cli.display import Amount, amount, show
+from services.cli.session import ask
+from shared.contracts.freehold.control.v1 import config_pb2 as config
+from shared.contracts.freehold.control.v1 import control_pb2 as pb
+from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
+
+LEVELS = {"organisation": config.LEVEL_ORGANISATION, "project": config.LEVEL_PROJECT, "key": config.LEVEL_KEY}
+PERIODS = {"none": config.PERIOD_NONE, "day": config.PERIOD_DAY, "month": config.PERIOD_MONTH}
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke keys."""
+
+
+@keys.command("create")
+@click.option("--project", required=True, help="Project that the key belongs to.")
+@click.option("--name", default="", help="What people call it.")
+@click.option("--role", "roles", multiple=True, help="complete, usage, admin or operator; repeatable.")
+def create_key(project: str, name: str, roles: tuple[str, ...]) -> None:
+    """Make a key and show its secret, this once."""
+
+    async def question(channel: grpc.aio.Channel) -> pb.CreateKeyResponse:
+        control = ControlStub(channel)
+        found = await control.ListProjects(pb.ListProjectsRequest())
+        organisation = next((row.organisation for row in found.projects if row.id == project), "")
+        asked = config.Key(organisation=organisation, project=project, name=name, roles=roles)
+        made: pb.CreateKeyResponse = await control.CreateKey(pb.CreateKeyRequest(key=asked))
+        return made
+
+    made = ask(question)
+    click.echo(f"{made.key.id}\n{made.secret}")
+
+
+@keys.command("list")
+@click.option("--project", default="", help="Only this project's.")
+def list_keys(project: str) -> None:
+    """List keys, without secrets."""
+    found = ask(lambda channel: ControlStub(channel).ListKeys(pb.ListKeysRequest(project=project)))
+    rows = [
+        [key.id, key.project, key.name, ", ".join(key.roles), "revoked" if key.revoked else "valid"]
+        for key in found.keys
+    ]
+    show("Keys", ["id", "project", "name", "roles", "state"], rows)
+
+
+@keys.command("revoke")
+@click.argument("identifier")
+def revoke_key(identifier: str) -> None:
+    """End a key, also in streams that are running."""
+    ask(lambda channel: ControlStub(channel).RevokeKey(pb.RevokeKeyRequest(id=identifier)))
+    click.echo(f"{identifier} is revoked")
+
+
+@click.group()
+def budgets() -> None:
+    """Set and list budgets: hard stops on what may be spent."""
+
+
+@budgets.command("set")
+@click.argument("level", type=click.Choice(list(LEVELS)))
+@click.argument("identifier")
+@click.argument("limit", type=Amount())
+@click.option("--period", type=click.Choice(list(PERIODS)), default="month", show_default=True)
+def set_budget(level: str, identifier: str, limit: int, period: str) -> None:
+    """Limit what an organisation, project or key may spend in a period."""
+
+    async def question(channel: grpc.aio.Channel) -> pb.PutBudgetResponse:
+        control = ControlStub(channel)
+        organisation = await _organisation_of(control, level, identifier)
+        found = await control.ListOrganisations(pb.ListOrganisationsRequest())
+        currency = next((row.currency for row in found.organisations if row.id == organisation), "")
+        budget = config.Budget(
+            level=LEVELS[level],
+            id=identifier,
+            organisation=organisation,
+            currency=currency,
+            limit=limit,
+            period=PERIODS[period],
+        )
+        put: pb.PutBudgetResponse = await control.PutBudget(pb.PutBudgetRequest(budget=budget))
+        return put
+
+    budget = ask(question).budget
+    click.echo(f"{level} {identifier} may spend {amount(budget.limit, budget.currency)} ({period})")
+
+
+async def _organisation_of(control: ControlStub, level: str, identifier: str) -> str:
+    if level == "organisation":
+        return identifier
+    if level == "project":
+        projects = (await control.ListProjects(pb.ListProjectsRequest())).projects
+        return next((row.organisation for row in projects if row.id == identifier), "")
+    found = (await control.ListKeys(pb.ListKeysRequest())).keys
+    return next((row.organisation for row in found if row.id == identifier), "")
+
+
+@budgets.command("list")
+def list_budgets() -> None:
+    """List budgets."""
+    found = ask(lambda channel: ControlStub(channel).ListBudgets(pb.ListBudgetsRequest()))
+    levels = {number: name for name, number in LEVELS.items()}
+    periods = {number: name for name, number in PERIODS.items()}
+    rows = [
+        [levels[row.level], row.id, amount(row.limit, row.currency), periods[row.period]]
+        for row in found.budgets
+        if not row.removed
+    ]
+    show("Budgets", ["level", "id", "limit", "period"], rows)
+
+
+@click.group()
+def prices() -> None:
+    """Set and list prices by model, per million tokens."""
+
+
+@prices.command("set")
+@click.argument("model")
+@click.option("--currency", required=True, help="Code of ISO 4217.")
+@click.option("--version", required=True, help="Name of this price; ledger lines keep it.")
+@click.option("--prompt", type=Amount(), required=True, help="Per million prompt tokens.")
+@click.option(
+    "--cached", type=Amount(), required=True, help="Per million prompt tokens from the prefix cache."
+)
+@click.option("--output", type=Amount(), required=True, help="Per million output tokens.")
+def set_price(model: str, currency: str, version: str, prompt: int, cached: int, output: int) -> None:
+    """Set what a model costs from now on."""
+    per_thousand = {"prompt": prompt, "cached": cached, "output": output}
+    if odd := [name for name, value in per_thousand.items() if value % 1000]:
+        raise click.BadParameter(f"{odd[0]} must be a multiple of 0.000001 a million tokens")
+    price = config.Price(
+        model=model,
+        currency=currency,
+        version=version,
+        prompt=prompt // 1000,
+        cached=cached // 1000,
+        output=output // 1000,
+    )
+    ask(lambda channel: ControlStub(channel).PutPrice(pb.PutPriceRequest(price=price)))
+    click.echo(f"{model} is sold at price version {version}")
+
+
+@prices.command("list")
+def list_prices() -> None:
+    """List prices."""
+    found = ask(lambda channel: ControlStub(channel).ListPrices(pb.ListPricesRequest()))
+    rows = [
+        [
+            row.model,
+            row.version,
+            *(amount(value * 1000, row.currency) for value in (row.prompt, row.cached, row.output)),
+        ]
+        for row in found.prices
+    ]
+    show("Prices per million tokens", ["model", "version", "prompt", "cached", "output"], rows)
+
+
+@click.group()
+def models() -> None:
+    """List the models that are served."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """List models with their digests."""
+    found = ask(lambda channel: ControlStub(channel).ListModels(pb.ListModelsRequest()))
+    rows = [
+        [row.name, str(row.context), row.weights_digest[:16], row.tokenizer_digest[:16], row.licence]
+        for row in found.models
+    ]
+    show("Models", ["name", "context", "weights", "tokenizer", "licence"], rows)
