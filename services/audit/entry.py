@@ -1,7 +1,7 @@
 """An entry of the log: canonical JSON of one fact: digests, identifiers, counts and money, no text. Pure.
 
-The bytes are what is hashed into the tree, so they are made once, when the fact is appended, and never
-again. `facts.py` says which fields a fact has.
+The bytes are what is hashed into the tree, so they are made once, when the fact is appended (`facts.py`,
+which says what fields there are), and never again.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from services.audit.canonical import Json, NotCanonical, decode, encode
-from services.audit.tiles import MAX_ENTRY
+from services.audit.canonical import Json, NotCanonical, decode
 
 FORMAT = 1
 """The field `format` of every entry; another value means other fields."""
@@ -21,18 +20,7 @@ Entry = dict[str, Json]
 
 
 class EntryInvalid(ValueError):
-    """Not an entry of this log, or too large for one."""
-
-
-def encode_entry(kind: str, fields: Entry) -> bytes:
-    """The entry's bytes. Raises `EntryInvalid` above 65,535 of them."""
-    try:
-        data = encode({**fields, "format": FORMAT, "kind": kind})
-    except NotCanonical as error:
-        raise EntryInvalid(str(error)) from None
-    if len(data) > MAX_ENTRY:
-        raise EntryInvalid(f"the entry has {len(data)} bytes, above {MAX_ENTRY}")
-    return data
+    """Not an entry of this log, or an answer that can have none."""
 
 
 def decode_entry(data: bytes) -> Entry:

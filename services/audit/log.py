@@ -29,6 +29,7 @@ from services.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoi
 from services.audit.facts import Fact
 from services.audit.merkle import ProofInvalid
 from services.audit.note import NoteInvalid, Signer
+from services.audit.repository import GapOf
 from services.audit.site import Part, Site
 from services.audit.tiles import WIDTH, nodes, tiles_between
 from shared.clock import Clock
@@ -42,8 +43,10 @@ _STRIDE = 16 * WIDTH
 """Leaves that one checkpoint adds at most: what is held in memory while catching up."""
 
 
-class LogInconsistent(Exception):
-    """The stored log contradicts what was signed, or the key is not its own. Nothing may be signed."""
+class LogInconsistent(DatabaseError):
+    """The stored log contradicts what was signed, or the key is not its own. Nothing may be signed, and
+    trying again does not help: an operator restores the database or the key.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,10 @@ class Log:
     async def consistency(self, old: int, size: int) -> tuple[list[bytes], int]:
         """Proof that the tree of `old` leaves is a prefix of that of `size`; as `inclusion`."""
         return await self._prove(size, lambda node, at: merkle.consistency_proof(node, old, at))
+
+    async def gaps(self, before_ns: int, limit: int) -> list[GapOf]:
+        """Gaps noticed before a time, the oldest first."""
+        return await self._database.read(partial(repository.old_gaps, before_ns=before_ns, limit=limit))
 
     async def _prove(
         self, size: int, proof: Callable[[merkle.Node, int], list[bytes]]

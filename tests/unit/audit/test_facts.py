@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.audit.canonical import decode
+from services.audit.canonical import Json, decode, encode
 from services.audit.entry import CHANGED, SETTLED, decode_entry
-from services.audit.facts import CONTROL, FactInvalid, billing_stream, organisation_of, read_fact
+from services.audit.facts import (
+    CONTROL,
+    FactInvalid,
+    billing_stream,
+    encode_entry,
+    organisation_of,
+    read_fact,
+)
 from shared.contracts.freehold.billing.v1.events_pb2 import (
     AttemptUsage,
     Money,
@@ -161,3 +170,26 @@ def test_the_same_fact_gives_the_same_bytes() -> None:
 def test_what_is_no_fact(kind: str, value: bytes) -> None:
     with pytest.raises(FactInvalid):
         read_fact(kind, value)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+FIELDS = st.dictionaries(
+    TEXTS,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+@given(FIELDS)
+def test_the_fast_encoding_is_the_canonical_one(fields: dict[str, Json]) -> None:
+    whole = {**fields, "format": 1, "kind": SETTLED}
+    assert encode_entry(SETTLED, fields) == encode(whole)
+
+
+def test_every_character_below_256_is_written_alike() -> None:
+    fields: dict[str, Json] = {"text": "".join(map(chr, range(256))) + "\u2028\u2029\ufeff\U0001f642"}
+    assert decode_entry(encode_entry(SETTLED, fields))["text"] == fields["text"]

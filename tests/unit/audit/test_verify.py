@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from services.audit import merkle
 from services.audit.canonical import Json, encode
 from services.audit.checkpoint import Checkpoint, sign_checkpoint
-from services.audit.entry import CHANGED, SETTLED, answer_hash, decode_entry, encode_entry
+from services.audit.entry import CHANGED, SETTLED, answer_hash, decode_entry
+from services.audit.facts import encode_entry
 from services.audit.note import Note, Signer, parse_note
 from services.audit.receipt import Receipt, ReceiptInvalid, assemble_receipt, evidence, parse_receipt
 from services.audit.verify import verify_receipt

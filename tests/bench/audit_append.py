@@ -1,0 +1,123 @@
+"""Entries a second that the log takes, by batch size: fact to leaf, committed, tiles on disk, signed, shown.
+
+    python -m tests.bench.audit_append [--seconds 2]
+
+Anchor, in the same run: one loop that hashes the same entries and appends them to one file with one
+`fdatasync` a batch. Prints one JSON object; `ratio` is ours by the anchor's entries a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from services.audit.entry import SETTLED
+from services.audit.facts import Fact, read_fact
+from services.audit.log import Log
+from services.audit.note import Signer
+from services.audit.site import Site
+from shared.contracts.freehold.billing.v1.events_pb2 import Money, RequestSettled, Tokens
+from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
+from shared.host import system_host
+from shared.storage.migrations import open_database
+
+BATCHES = (1, 16, 100, 500)
+
+
+def records(first: int, count: int) -> list[bytes]:
+    """Encoded facts, as they come on the bus."""
+    return [
+        RequestSettled(
+            request=f"01890a5d-ac96-774b-bcce-{seq:012x}",
+            organisation="org",
+            seq=seq,
+            closed=RequestClosed(
+                project="project",
+                key="key",
+                model="smollm2-135m-instruct",
+                policy_versions=["base@1+0123456789ab"],
+                weights_digest="a" * 64,
+                tokenizer_digest="b" * 64,
+                template_digest="c" * 64,
+                request_hash=bytes(32),
+                answer_hash=bytes(32),
+                accepted_ns=1_800_000_000_000_000_000,
+                closed_ns=1_800_000_000_500_000_000,
+            ),
+            tokens=Tokens(prompt=99, chain=16, generated=16, delivered=16, billed=16),
+            money=Money(currency="USD", total=123_456_789),
+        ).SerializeToString()
+        for seq in range(first, first + count)
+    ]
+
+
+async def ours(home: Path, batch: int, seconds: float) -> dict[str, float]:
+    """The log itself."""
+    host = system_host()
+    database = await open_database(home / "audit.db", "audit", host)
+    executor = host.executor("audit")
+    log = Log(database, Site(host.files, home / "log"), executor, Signer("bench", bytes(32)), host.clock)
+    await log.open()
+    count, size = 0, 0
+    spent, cpu = 0.0, 0.0
+    while spent < seconds:
+        values = records(count + 1, batch)
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        facts: list[Fact] = [read_fact(SETTLED, value) for value in values]
+        await log.append(facts)
+        await log.publish()
+        spent += time.perf_counter() - begin
+        cpu += time.process_time() - begin_cpu
+        count += batch
+        size = len(facts[-1].entry)
+    executor.close()
+    await database.close()
+    return {
+        "entries_per_s": round(count / spent),
+        "cpu_us_per_entry": round(cpu / count * 1e6, 1),
+        "ms_per_batch": round(spent / count * batch * 1e3, 2),
+        "entry_bytes": size,
+    }
+
+
+def anchor(home: Path, batch: int, seconds: float) -> float:
+    """Entries a second of the plainest loop."""
+    entry = read_fact(SETTLED, records(1, 1)[0]).entry
+    count = 0
+    begin = time.perf_counter()
+    with (home / "anchor").open("wb") as file:
+        while time.perf_counter() - begin < seconds:
+            for _ in range(batch):
+                file.write(hashlib.sha256(entry).digest())
+                file.write(entry)
+            file.flush()
+            os.fdatasync(file.fileno())
+            count += batch
+    return count / (time.perf_counter() - begin)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each batch size")
+    seconds = parser.parse_args().seconds
+    found: dict[str, dict[str, float]] = {}
+    for batch in BATCHES:
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder)
+            row = asyncio.run(ours(home, batch, seconds))
+            plain = anchor(home, batch, min(seconds, 1.0))
+        row["anchor_entries_per_s"] = round(plain)
+        row["ratio"] = round(row["entries_per_s"] / plain, 4)
+        found[str(batch)] = row
+    print(json.dumps({"bench": "audit_append", "by_batch": found}))
+
+
+if __name__ == "__main__":
+    main()
