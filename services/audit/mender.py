@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from services.audit.log import Log
+from services.audit.repository import GapOf
 from services.audit.stream import Gap
 from shared.clock import Clock
 from shared.lifecycle import Tasks
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 MOST = 500
 """Facts asked for at once, so that one answer fits the writer's own batch."""
-GAPS = 100
+MOST_GAPS = 100
 """Gaps looked at in one turn, the oldest first."""
 
 
@@ -33,11 +33,18 @@ class Republish(Protocol):
         """
 
 
+class Gaps(Protocol):
+    """What the mender needs of the log."""
+
+    async def gaps(self, before_ns: int, limit: int) -> list[GapOf]:
+        """Gaps noticed before a time, the oldest first. Raises `DatabaseError`."""
+
+
 class Mender:
     """Looks for gaps older than `age_s` every `period_s`, and asks for each at most once in `age_s`."""
 
-    def __init__(self, log_: Log, republish: Republish, clock: Clock, age_s: float, period_s: float) -> None:
-        self._log = log_
+    def __init__(self, gaps: Gaps, republish: Republish, clock: Clock, age_s: float, period_s: float) -> None:
+        self._gaps = gaps
         self._republish = republish
         self._clock = clock
         self._age_s = age_s
@@ -56,7 +63,7 @@ class Mender:
     async def turn(self) -> None:
         """Look once, and ask for what is due."""
         before = self._clock.time_ns() - int(self._age_s * 1e9)
-        gaps = await self._log.gaps(before, GAPS)
+        gaps = await self._gaps.gaps(before, MOST_GAPS)
         now = self._clock.monotonic()
         due = now - self._age_s
         self._asked = {key: at for key, at in self._asked.items() if at > due}
