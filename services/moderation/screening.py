@@ -1,0 +1,144 @@
+"""The whole text of a request, judged at once: every field by itself, and fields that are read in a row."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from services.moderation.folding import MAX_IGNORABLE_RUN, Folded, fold, ignorable_run
+from services.moderation.pack import Action, Direction
+from services.moderation.policy import IGNORABLE_RUN, PLATFORM, Cut, Hit, Policy, Verdict, merge
+
+
+class Passage(NamedTuple):
+    """One field's text."""
+
+    path: str
+    """Such as `messages[0].parts[1]`."""
+    text: str
+
+
+class Span(NamedTuple):
+    """A stretch of a field that is to be replaced."""
+
+    path: str
+    start: int
+    end: int
+    """In code points, as `start`; after the last."""
+    label: str
+
+
+class Screening(NamedTuple):
+    """What the policy makes of a text."""
+
+    verdict: Verdict
+    refusal: Hit | None
+    """Of the strictest reading: the first match of a rule that refuses."""
+    spans: list[Span]
+    """In the passages' order, then by start; they do not overlap."""
+
+
+class _Reader:
+    """Reads passages under one policy and keeps what it found."""
+
+    def __init__(self, policy: Policy, direction: Direction, passages: Sequence[Passage]) -> None:
+        self._policy = policy
+        self._direction = direction
+        self._passages = passages
+        self._folded = [fold(passage.text) for passage in passages]
+        self._cuts: list[list[Cut]] = [[] for _ in passages]
+        self.verdict = Verdict()
+        self.refusal: Hit | None = None
+
+    def read_alone(self, index: int) -> None:
+        """Judge one passage."""
+        folded, text = self._folded[index], self._passages[index].text
+        longest, _ = ignorable_run(folded, len(text), 0)
+        if longest > MAX_IGNORABLE_RUN:
+            self._refuse(Hit(0, 0, 0, IGNORABLE_RUN, PLATFORM))
+        for hit in self._policy.find(folded, text, self._direction, -1, len(folded.text)):
+            self._act(hit, _written(folded, hit), [(0, index)])
+
+    def read_row(self, row: Sequence[int]) -> None:
+        """Judge passages as one text; only what crosses a border counts."""
+        text = "".join(self._passages[index].text for index in row)
+        starts = list(accumulate((len(self._passages[index].text) for index in row), initial=0))
+        folded = _join([self._folded[index] for index in row], starts)
+        for hit in self._policy.find(folded, text, self._direction, -1, len(folded.text)):
+            start, end = _written(folded, hit)
+            first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
+            if first < last:
+                self._act(hit, (start, end), [(starts[at], row[at]) for at in range(first, last + 1)])
+
+    def _act(self, hit: Hit, span: tuple[int, int], places: list[tuple[int, int]]) -> None:
+        """Count a hit; `places` are the starts, in the text read, of the passages that it touches."""
+        self.verdict.add(hit)
+        if hit.rule.action is Action.REFUSE:
+            self._refuse(hit)
+        if hit.rule.action is not Action.REDACT:
+            return
+        for first, index in places:
+            start, end = max(span[0] - first, 0), min(span[1] - first, len(self._passages[index].text))
+            if start < end:
+                merge(self._cuts[index], start, end, hit)
+
+    def _refuse(self, hit: Hit) -> None:
+        self.verdict.add(hit)
+        self.refusal = self.refusal or hit
+
+    def spans(self) -> list[Span]:
+        """What is to be replaced."""
+        return [
+            Span(passage.path, cut.start, cut.end, cut.label)
+            for passage, cuts in zip(self._passages, self._cuts, strict=True)
+            for cut in cuts
+        ]
+
+
+def screen(
+    policy: Policy, direction: Direction, passages: Sequence[Passage], rows: Sequence[Sequence[int]] = ()
+) -> Screening:
+    """Judge passages, each by itself, and the rows of them (by index) that a model reads as one text.
+
+    Of a row only matches that cross a border count: what lies within a passage is found there. Linear
+    in the text, and a row costs as much again as its passages.
+    """
+    reader = _Reader(policy, direction, passages)
+    for index in range(len(passages)):
+        reader.read_alone(index)
+    for row in rows:
+        if len(row) > 1:
+            reader.read_row(row)
+    return Screening(reader.verdict, reader.refusal, reader.spans())
+
+
+def redact(text: str, spans: Sequence[Span]) -> str:
+    """One field's text with its spans replaced by `[label]`.
+
+    A label is cut to the bytes (UTF-8) that it replaces, so a redacted prompt is never longer than the
+    one whose price was reserved.
+    """
+    kept, last = [], 0
+    for span in spans:
+        room = len(text[span.start : span.end].encode())
+        kept += [text[last : span.start], f"[{span.label}]"[:room]]
+        last = span.end
+    return "".join([*kept, text[last:]])
+
+
+def _written(folded: Folded, hit: Hit) -> tuple[int, int]:
+    if folded.offsets is None:
+        return hit.start, hit.end
+    return folded.offsets[hit.start], folded.offsets[hit.end - 1] + 1
+
+
+def _join(texts: Sequence[Folded], starts: Sequence[int]) -> Folded:
+    whole = "".join(text for text, _ in texts)
+    if all(offsets is None for _, offsets in texts):
+        return Folded(whole, None)
+    joined: list[int] = []
+    for (text, offsets), start in zip(texts, starts, strict=False):
+        joined += [start + offset for offset in (range(len(text)) if offsets is None else offsets)]
+    return Folded(whole, joined)
