@@ -54,6 +54,22 @@ class PromptBound(_Strict):
     fixed: int = Field(ge=0, description="Most tokens the template adds once.")
 
 
+class Probe(_Strict):
+    """A decode whose result is known: shows that an engine and these weights understand each other."""
+
+    ids: tuple[int, ...] = Field(min_length=2, description="Prompt whose next token is beyond doubt.")
+    next: int = Field(ge=0, description="The id with the largest logit after it.")
+
+
+class DefaultSampling(_Strict):
+    """How ids are drawn where a request does not say."""
+
+    temperature: float = Field(default=1.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int = Field(default=0, ge=0, description="0 = all.")
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
 class Manifest(_Strict):
     """One served model. Digests are lower-case hex SHA-256."""
 
@@ -69,6 +85,8 @@ class Manifest(_Strict):
     )
     default_max_tokens: int = Field(ge=1, description="Output limit of a request that names none.")
     bound: PromptBound
+    sampling: DefaultSampling = Field(default=DefaultSampling(), description="The model's own defaults.")
+    probe: Probe | None = Field(default=None, description="Needed by engines that load native code.")
     folder: Path = Field(
         default=Path(), exclude=True, description="Folder of the manifest; set by the loader."
     )
