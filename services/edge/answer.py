@@ -8,78 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from shared.contracts.freehold.edge.v1.request_pb2 import CompletionRequest
-from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
-from shared.errors import FreeholdError
-from shared.telemetry.trace import TraceContext
+from services.edge.submission import Outcome, Piece, Principal, Submission
+
+__all__ = ["BUFFER_BYTES", "Answer", "Outcome", "Piece", "Principal", "Submission"]
 
 BUFFER_BYTES = 256 * 1024
 """Text that may wait for one client; more means that its reader is too slow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks: the key that was shown, and what it may do."""
-
-    key: str
-    organisation: str
-    project: str
-    roles: frozenset[str]
-    deadline_s: float
-    models: frozenset[str]
-    """Empty = all."""
-    max_in_flight: int
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A validated request with all that its owner needs beside it."""
-
-    request: CompletionRequest
-    principal: Principal
-    fingerprint: bytes
-    """SHA-256 of the body as it was sent."""
-    body_bytes: int
-    streamed: bool
-    idempotency_key: str = ""
-    trace: TraceContext | None = None
-    """The transport's server span."""
-
-
-class Piece(NamedTuple):
-    """Vetted text of one choice, and the number of ids that it ends."""
-
-    choice: int
-    text: str
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the request ended, and under what."""
-
-    state: outcome.TerminalState
-    finish: outcome.FinishReason
-    error: FreeholdError | None = None
-    """What a client is told where the state is not COMPLETED."""
-    prompt: int = 0
-    cached: int = 0
-    generated: int = 0
-    delivered: int = 0
-    billed: int = 0
-    price: int = 0
-    """10^-9 of a currency unit; equals the settlement."""
-    currency: str = ""
-    price_version: str = ""
-    weights_digest: str = ""
-    tokenizer_digest: str = ""
-    template_digest: str = ""
-    policy_versions: tuple[str, ...] = ()
-    verdict: outcome.Verdict = outcome.VERDICT_UNSPECIFIED
-    rules: tuple[str, ...] = ()
-    limited: bool = False
 
 
 @dataclass(slots=True)
@@ -96,9 +31,15 @@ class Answer:
     _bytes: int = 0
     _waiter: asyncio.Future[None] | None = None
 
+    @property
+    def room(self) -> int:
+        """Bytes of text that the buffer still takes."""
+        return BUFFER_BYTES - self._bytes
+
     def put(self, piece: Piece) -> bool:
         """Owner: add a piece. False = the buffer is full and the piece was not taken."""
-        size = len(piece.text.encode())
+        text = piece.text
+        size = len(text) if text.isascii() else len(text.encode())
         if self._bytes + size > BUFFER_BYTES:
             return False
         self._bytes += size
@@ -121,15 +62,21 @@ class Answer:
         finally:
             self._waiter = None
 
+    def nudge(self) -> None:
+        """Transport: make a `ready` that waits return, though nothing may be there."""
+        self._wake()
+
     def take(self) -> list[Piece]:
         """Transport: all pieces that are ready; they count as out of the buffer."""
         pieces, self._pieces, self._bytes = self._pieces, [], 0
         return pieces
 
     def leave(self, reason: str) -> None:
-        """Transport: the client is gone; the owner cancels what still runs."""
-        if self.outcome is None:
-            self.on_leave(reason)
+        """Transport: the client is gone; the owner cancels what still runs.
+
+        After the outcome it still matters to a plain answer whose body was not sent, and else nothing.
+        """
+        self.on_leave(reason)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
