@@ -1,0 +1,27 @@
+"""Settings of the tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TokenizerSettings(BaseSettings):
+    """Read from the environment, prefix `FREEHOLD_TOKENIZER_`."""
+
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_TOKENIZER_", frozen=True, extra="ignore")
+
+    manifests: tuple[Path, ...] = Field(
+        default=(Path("ops/models/smollm2-135m-instruct.yaml"),),
+        description="Manifests of the models that this process encodes for.",
+    )
+    library: Path | None = Field(
+        default=None, description="llama.cpp's library, for the check at load; none = the xllamacpp wheel's."
+    )
+    tokenizer_json: dict[str, Path] = Field(
+        default_factory=dict,
+        description="By model name: a tokenizer.json used in place of the GGUF's own metadata.",
+    )
+    batch: int = Field(default=64, ge=1, description="Most requests encoded in one turn of the thread.")
