@@ -65,7 +65,7 @@ def test_a_plain_answer_completes_when_its_body_is_sent() -> None:
     machine.delta(1.0, 1, 0, delta(0, 3), ROOM)
     effects = machine.ended(1.1, 1, 0, end(3))
     assert [type(effect) for effect in effects] == [Finish]
-    assert machine.state is State.SENDING
+    assert not machine.terminal
     assert machine.sent() == (Close(),)
     assert machine.state is State.COMPLETED
 
@@ -81,6 +81,7 @@ def test_a_multiple_choice_answer_completes_with_the_last_choice() -> None:
     machine = started(choices=2)
     machine.delta(1.0, 1, 0, delta(0, 1), ROOM)
     assert machine.ended(1.0, 1, 0, end(1)) == ()
+    assert machine.delta(1.0, 1, 0, delta(1, 1), ROOM) == (), "an ended choice takes no more"
     machine.delta(1.0, 1, 1, delta(0, 2), ROOM)
     assert finished(machine.ended(1.0, 1, 1, end(2))).delivered == 3
 
