@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from shared.host import Host
+from shared.telemetry.bus import BusMetrics, ConsumerMetrics
 from shared.telemetry.export import Exporter
 from shared.telemetry.metrics import Metrics
 from shared.telemetry.settings import TelemetrySettings
@@ -22,6 +23,7 @@ class Telemetry:
         self._settings = settings
         self.registry = registry or CollectorRegistry()
         """Where every service of the process registers its metrics; what `/metrics` shows."""
+        self._bus = BusMetrics(self.registry)
         self.store = SpanStore(settings.trace_store)
         self._exporter = Exporter(host, settings, self.registry) if settings.otlp_endpoint else None
 
@@ -33,6 +35,10 @@ class Telemetry:
     def metrics(self, service: str) -> Metrics:
         """A maker of `freehold_<service>_*` metrics in this process's registry."""
         return Metrics(self.registry, service)
+
+    def consumer(self, group: str) -> ConsumerMetrics:
+        """An observer for one consumer of the bus; `freehold_bus_*` metrics by group and topic."""
+        return ConsumerMetrics(self._bus, group)
 
     async def start(self) -> None:
         """Begin to export, where an endpoint is set. Never waits for the collector."""
