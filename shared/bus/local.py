@@ -7,7 +7,7 @@ delivery is cheaper: an append wakes the readers of its partition, once.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from shared.bus.local_log import Log, TopicLog
 from shared.bus.local_reader import LocalReader
 from shared.bus.local_writer import Writer
 from shared.bus.ports import (
+    Acknowledged,
     Assigned,
     BusError,
     Headers,
@@ -202,16 +203,3 @@ class LocalBus:
         declared = self._topics[place.topic].topic.groups
         missing = [0 for name in declared if name not in self._groups]
         return min((log.end, *reading, *joined, *missing))
-
-
-class Acknowledged:
-    """The awaitable of a record that is acknowledged already: no future, no turn of the loop."""
-
-    __slots__ = ("position",)
-
-    def __init__(self, position: Position) -> None:
-        self.position = position
-
-    def __await__(self) -> Generator[None, None, Position]:
-        return self.position
-        yield  # makes this a generator, which is what `await` wants

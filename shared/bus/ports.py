@@ -6,7 +6,7 @@ in `tests/contract` runs against both.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -28,6 +28,19 @@ class Position(NamedTuple):
     offset: int
     timestamp_ms: int
     """The broker's own time of the append (LogAppendTime)."""
+
+
+class Acknowledged:
+    """The awaitable of a record that is acknowledged already: no future, no turn of the loop."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+
+    def __await__(self) -> Generator[None, None, Position]:
+        return self.position
+        yield  # makes this a generator, which is what `await` wants
 
 
 class Record(NamedTuple):
@@ -83,8 +96,9 @@ class Publisher(Protocol):
         Acknowledged means durable on `record` and `config` topics, in memory (or on the brokers) on
         `transit`. The partition is `partition`, else by hash of `key`, else any. Not awaiting is
         allowed: the failure is then counted and logged by the adapter. Cancelling the wait does not
-        take the record back. Raises, at the call or when awaited, `BusFull`, `BusTimeout`,
-        `RecordTooLarge`; `KeyError` for a topic that is not declared.
+        take the record back. It is an `Acknowledged` where nothing has to be waited for, else a future.
+        Raises, at the call or when awaited, `BusFull`, `BusTimeout`, `RecordTooLarge`; `KeyError` for a
+        topic that is not declared.
         """
 
 
