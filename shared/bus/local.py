@@ -54,10 +54,11 @@ class LocalBus:
         self._host = host
         self._path = path
         self._clock = host.clock
+        self._epoch_ns = host.clock.time_ns() - int(host.clock.monotonic() * 1e9)
         self._topics = {
             name: TopicLog(topic, self._needed, cap_bytes, kept_bytes) for name, topic in topics.items()
         }
-        self._writer = Writer(host, topics, path, self._appended, cap_bytes)
+        self._writer = Writer(host, topics, path, self._appended, self.now_ms, cap_bytes)
         self._groups: dict[str, Group] = {}
         self._members: dict[LocalReader, tuple[Group, Member]] = {}
         self._readers: set[LocalReader] = set()
@@ -99,12 +100,18 @@ class LocalBus:
         log = shelf.logs[self._choose(shelf.topic, key, partition)]
         if shelf.topic.durable:
             return self._writer.publish(log.place, key, value, headers, size)
-        now_ms = self._clock.time_ns() // 1_000_000
+        now_ms = self.now_ms()
         shelf.make_room(size, now_ms)
         number = log.place.partition
         position = Position(topic, number, log.end, now_ms)
         log.append(Record(topic, number, log.end, now_ms, key, value, headers), size)
         return Acknowledged(position)
+
+    def now_ms(self) -> int:
+        """The broker's time: the wall's at the start, advanced by the monotonic clock, because ages
+        and expiries are counted by it and a step of the wall clock would end them all.
+        """
+        return (self._epoch_ns + int(self._clock.monotonic() * 1e9)) // 1_000_000
 
     def partitions(self, topic: str) -> int:
         """See `Bus.partitions`."""

@@ -22,7 +22,7 @@ CLOSE_S = 10.0
 
 class Writer:
     """Runs a `Journal` on a thread of its own. `appended` is called for each record once it is
-    durable, in order, before its publisher is told.
+    durable, in order, before its publisher is told; `now_ms` is the broker's time.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Writer:
         topics: Topics,
         path: Path | None,
         appended: Callable[[Record, int], None],
+        now_ms: Callable[[], int],
         cap_bytes: int,
     ) -> None:
         self._host = host
@@ -41,6 +42,7 @@ class Writer:
             if topic.durable and topic.retention_s is not None
         }
         self._appended = appended
+        self._now_ms = now_ms
         self._cap = cap_bytes
         self._executor: Executor | None = None
         self._entries: list[Entry] = []
@@ -119,7 +121,7 @@ class Writer:
         offsets, self._offsets = self._offsets, {}
         committed, self._committed = self._committed, None
         self._waiting_bytes = 0
-        now_ms = self._host.clock.time_ns() // 1_000_000
+        now_ms = self._now_ms()
         self._turn = self._running().submit(
             self._journal.write, entries, offsets, now_ms, self._cutoffs(now_ms)
         )

@@ -1,0 +1,97 @@
+"""Commits in the background: explicit, of watermarks only, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from shared.bus.ports import BusError, TopicPartition
+from shared.bus.watermark import Watermark
+from shared.clock import Clock
+from shared.lifecycle import Tasks
+
+log = logging.getLogger(__name__)
+
+TRANSIT_S = 0.1
+RECORD_S = 0.02
+"""A redelivered record costs a lookup each, a commit an fsync; so a crash repeats at most so much."""
+RETRY_S = 1.0
+AT_ONCE = 100
+"""Finished records that do not wait for the clock."""
+
+
+class Commits:
+    """Gathers watermarks that moved and stores them soon after. Nothing runs while nothing moves."""
+
+    def __init__(
+        self,
+        commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
+        tasks: Tasks,
+        clock: Clock,
+    ) -> None:
+        self._commit = commit
+        self._tasks = tasks
+        self._clock = clock
+        self._moved: dict[TopicPartition, Watermark] = {}
+        self._finished = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._timer: asyncio.Task[None] | None = None
+        self._sooner: asyncio.Task[None] | None = None
+
+    def note(self, place: TopicPartition, watermark: Watermark, records: int, durable: bool) -> None:
+        """So many records of a partition are finished."""
+        self._moved[place] = watermark
+        self._finished += records
+        if self._finished >= AT_ONCE:
+            if self._sooner is None:
+                self._sooner = self._tasks.spawn(self._soon(), "commit")
+        elif self._timer is None:
+            self._timer = self._tasks.spawn(self._in(RECORD_S if durable else TRANSIT_S), "commit.later")
+
+    def forget(self, places: Iterable[TopicPartition]) -> None:
+        """Commit nothing more of these."""
+        for place in places:
+            self._moved.pop(place, None)
+
+    async def flush(self) -> None:
+        """Commit what has moved. Raises `BusError`; what moved is then tried again with the next."""
+        async with self._one_at_a_time:
+            moved, self._moved = self._moved, {}
+            self._finished = 0
+            offsets = {
+                place: mark.position for place, mark in moved.items() if mark.position != mark.committed
+            }
+            if not offsets:
+                return
+            try:
+                await self._commit(offsets)
+            except BaseException:  # a cancelled commit is unknown too
+                self._moved = moved | self._moved
+                raise
+            for place, offset in offsets.items():
+                moved[place].committed = offset
+
+    async def _soon(self) -> None:
+        try:
+            await self._try()
+        finally:
+            self._sooner = None
+            if self._moved and self._timer is None:
+                self._timer = self._tasks.spawn(self._in(TRANSIT_S), "commit.later")
+
+    async def _in(self, seconds: float) -> None:
+        try:
+            while self._moved:
+                await self._clock.sleep(seconds)
+                seconds = TRANSIT_S if await self._try() else RETRY_S
+        finally:
+            self._timer = None
+
+    async def _try(self) -> bool:
+        try:
+            await self.flush()
+        except BusError as error:
+            log.warning("offsets were perhaps not committed: %s", error)
+            return False
+        return True
