@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +12,9 @@ from services.tokenizer.encoding import Job, Outcome, Refusal, encode_jobs
 from services.tokenizer.model import ServedModel
 from services.tokenizer.observing import Observer
 from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.handling import Batch, Later
 from shared.bus.ports import Position, Publisher, Record
+from shared.configuration import Configuration
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform
 from shared.contracts.freehold.tokenizer.v1 import events_pb2 as tokenizer
@@ -21,11 +22,12 @@ from shared.errors import FreeholdError
 from shared.executor import Executor
 from shared.ids import event_id
 
-log = logging.getLogger(__name__)
-
 SERVICE = "tokenizer"
 FindModel = Callable[[str], ServedModel]
 """The model that the configuration means by a name. Raises `FreeholdError`."""
+
+
+_CODES: dict[type[Exception], str] = {DecodeError: "undecodable", Later: "configuration_behind"}
 
 
 class _Asked(NamedTuple):
@@ -39,6 +41,7 @@ class Handler:
 
     def __init__(
         self,
+        configuration: Configuration,
         find: FindModel,
         executor: Executor,
         bus: Publisher,
@@ -46,6 +49,7 @@ class Handler:
         observer: Observer,
         batch: int,
     ) -> None:
+        self._configuration = configuration
         self._find = find
         self._executor = executor
         self._bus = bus
@@ -53,22 +57,23 @@ class Handler:
         self._observer = observer
         self._batch = batch
 
-    async def __call__(self, records: Sequence[Record]) -> None:
+    async def __call__(self, batch: Batch) -> None:
         """Encode a batch by few turns of the thread; return once every answer is acknowledged.
 
-        Raises `EnvelopeError` for headers that cannot be routed and `BusError` where an answer is not
-        acknowledged: the same answers are then published again, with the same event ids.
+        Raises `Later` where a request knows a newer configuration, `BusError` where an answer is not
+        acknowledged (a repetition publishes the same events), and what a record is at fault for:
+        `EnvelopeError`, `DecodeError`, `FreeholdError` for a model that is not served.
         """
         begun = self._observer.now()
+        envelopes = [parse_envelope(record.headers) for record in batch.records]
+        if max(envelope.config_offset for envelope in envelopes) > self._configuration.offset:
+            raise Later("a request was accepted under a configuration that is not here yet")
+        asked = [
+            one
+            for envelope, record in zip(envelopes, batch.records, strict=True)
+            if (one := self._understand(envelope, record.value)) is not None
+        ]
         sent: list[Awaitable[Position]] = []
-        asked: list[_Asked] = []
-        for record in records:
-            envelope = parse_envelope(record.headers)
-            found = self._understand(envelope, record.value)
-            if isinstance(found, _Asked):
-                asked.append(found)
-            elif found is not None:
-                sent.append(self._reply(envelope, envelope.revision, found))
         for start in range(0, len(asked), self._batch):
             turn = asked[start : start + self._batch]
             outcomes = await self._executor.run(encode_jobs, [one.job for one in turn])
@@ -79,24 +84,23 @@ class Handler:
         for acknowledged in sent:
             await acknowledged
 
-    def _understand(self, envelope: Envelope, value: bytes) -> _Asked | platform.RequestFailed | None:
-        """What a record asks for; a failure to answer with; None where it is not for the tokenizer."""
-        try:
-            if envelope.type == "RequestAccepted":
-                revision, accepted = 0, edge.RequestAccepted.FromString(value)
-            elif envelope.type == "PromptRedacted":
-                redacted = edge.PromptRedacted.FromString(value)
-                revision, accepted = redacted.revision, redacted.accepted
-            else:
-                return None
-            job = Job(self._find(accepted.request.model), accepted.request)
-        except DecodeError:
-            log.error("a %s cannot be decoded", envelope.type, extra={"request": envelope.request})
-            return platform.RequestFailed(stage=SERVICE, code="undecodable")
-        except FreeholdError as error:
-            log.warning("%s", error.message, extra={"request": envelope.request, "code": error.code})
-            return platform.RequestFailed(stage=SERVICE, code=error.code)
-        return _Asked(envelope, revision, job)
+    async def answer_poison(self, record: Record, error: Exception) -> None:
+        """Tell the owner of a record that was dead-lettered. Raises `EnvelopeError` where nobody owns it."""
+        envelope = parse_envelope(record.headers)
+        code = error.code if isinstance(error, FreeholdError) else _CODES.get(type(error), "failed")
+        failed = platform.RequestFailed(stage=SERVICE, code=code)
+        await self._reply(envelope, envelope.revision, failed)
+
+    def _understand(self, envelope: Envelope, value: bytes) -> _Asked | None:
+        """What a record asks for; None where it is not for the tokenizer."""
+        if envelope.type == "RequestAccepted":
+            revision, accepted = 0, edge.RequestAccepted.FromString(value)
+        elif envelope.type == "PromptRedacted":
+            redacted = edge.PromptRedacted.FromString(value)
+            revision, accepted = redacted.revision, redacted.accepted
+        else:
+            return None
+        return _Asked(envelope, revision, Job(self._find(accepted.request.model), accepted.request))
 
     def _reply(self, asked: Envelope, revision: int, answer: Message) -> Awaitable[Position]:
         kind = answer.DESCRIPTOR.name

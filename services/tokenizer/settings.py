@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 class TokenizerSettings(BaseSettings):
     """Read from the environment, prefix `FREEHOLD_TOKENIZER_`."""
@@ -14,7 +16,7 @@ class TokenizerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FREEHOLD_TOKENIZER_", frozen=True, extra="ignore")
 
     manifests: tuple[Path, ...] = Field(
-        default=(Path("ops/models/smollm2-135m-instruct.yaml"),),
+        default=(ROOT / "ops" / "models" / "smollm2-135m-instruct.yaml",),
         description="Manifests of the models that this process encodes for.",
     )
     library: Path | None = Field(
@@ -25,3 +27,8 @@ class TokenizerSettings(BaseSettings):
         description="By model name: a tokenizer.json used in place of the GGUF's own metadata.",
     )
     batch: int = Field(default=64, ge=1, description="Most requests encoded in one turn of the thread.")
+    member: str = Field(
+        default="tokenizer-0",
+        min_length=1,
+        description="Name in the consumer group, the same after a restart; one for each replica.",
+    )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from google.protobuf.message import DecodeError
 
 from services.tokenizer.encoding import Job, Refusal, encode_jobs
 from services.tokenizer.handlers import Handler
@@ -11,6 +12,7 @@ from services.tokenizer.model import ServedModel
 from services.tokenizer.models import Models
 from services.tokenizer.observing import Observer
 from shared.bus.envelope import Envelope, EnvelopeError, parse_envelope
+from shared.bus.handling import Batch, Later
 from shared.bus.local import LocalBus
 from shared.bus.ports import Reader, Record, Start, TopicPartition
 from shared.bus.topics import load_topics
@@ -20,7 +22,7 @@ from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.edge.v1 import request_pb2 as pb
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform
 from shared.contracts.freehold.tokenizer.v1 import events_pb2 as tokenizer
-from shared.errors import Kind
+from shared.errors import FreeholdError, Kind
 from shared.host import system_host
 from shared.telemetry import Telemetry, TelemetrySettings, format_traceparent, parse_traceparent
 
@@ -37,6 +39,9 @@ class Bench:
         self.telemetry = telemetry
         self.replies = replies
 
+    async def handle(self, records: list[Record]) -> None:
+        await self.handler(Batch("requests", 0, records))
+
     async def answers(self) -> list[tuple[Envelope, bytes]]:
         found = await self.replies.poll(1000, 0.0)
         return [
@@ -45,7 +50,7 @@ class Bench:
 
 
 def configured(model: ServedModel) -> Configuration:
-    configuration = Configuration()
+    configuration = Configuration(offset=9)
     configuration.models[NAME] = config_pb2.Model(
         name=NAME, tokenizer_digest=model.tokenizer_digest, template_digest=model.template_digest
     )
@@ -58,11 +63,12 @@ async def bench(model: ServedModel) -> AsyncIterator[Bench]:
     bus = LocalBus(host, load_topics("embedded"), None)
     await bus.start()
     replies = await bus.assign([TopicPartition("replies", LANE)], Start.END)
-    models = Models(configured(model))
+    configuration = configured(model)
+    models = Models(configuration)
     models.put([model])
     telemetry = Telemetry(host, TelemetrySettings())
     executor = host.executor("tokenizer")
-    handler = Handler(models.find, executor, bus, 77, Observer(telemetry, host.clock), batch=3)
+    handler = Handler(configuration, models.find, executor, bus, 77, Observer(telemetry, host.clock), batch=3)
     yield Bench(handler, replies, telemetry)
     await replies.close()
     await bus.close()
@@ -75,6 +81,7 @@ def asked(
     request: str = REQUEST,
     revision: int = 0,
     traceparent: bytes = b"",
+    config_offset: int = 9,
 ) -> Record:
     envelope = Envelope(
         type=kind,
@@ -85,7 +92,7 @@ def asked(
         owner=5,
         lane=LANE,
         revision=revision,
-        config_offset=9,
+        config_offset=config_offset,
         traceparent=traceparent,
     )
     return Record("requests", 0, 0, 0, None, value, envelope.headers())
@@ -99,7 +106,7 @@ def accepted(text: str = "Hello", max_output: int = 0, model: str = NAME) -> edg
 
 async def test_an_accepted_request_is_answered_with_its_ids(bench: Bench, model: ServedModel) -> None:
     event = accepted()
-    await bench.handler([asked(event.SerializeToString())])
+    await bench.handle([asked(event.SerializeToString())])
     [(envelope, value)] = await bench.answers()
     answer = tokenizer.Encoded.FromString(value)
     assert envelope.type == "Encoded"
@@ -116,8 +123,8 @@ async def test_an_accepted_request_is_answered_with_its_ids(bench: Bench, model:
 
 async def test_a_repetition_is_the_same_event(bench: Bench) -> None:
     record = asked(accepted().SerializeToString())
-    await bench.handler([record])
-    await bench.handler([record])
+    await bench.handle([record])
+    await bench.handle([record])
     first, second = await bench.answers()
     assert first == second
 
@@ -125,7 +132,7 @@ async def test_a_repetition_is_the_same_event(bench: Bench) -> None:
 async def test_a_redacted_prompt_is_encoded_under_its_revision(bench: Bench, model: ServedModel) -> None:
     event = edge.PromptRedacted(revision=2, accepted=accepted("my number is [phone]"))
     plain = asked(accepted("my number is 0812345678").SerializeToString())
-    await bench.handler([asked(event.SerializeToString(), "PromptRedacted"), plain])
+    await bench.handle([asked(event.SerializeToString(), "PromptRedacted"), plain])
     (first, encoded), (second, _) = await bench.answers()
     answer = tokenizer.Encoded.FromString(encoded)
     assert (answer.revision, first.revision) == (2, 2)
@@ -139,7 +146,7 @@ async def test_a_batch_is_answered_whole_and_each_for_itself(bench: Bench, model
         asked(accepted(text).SerializeToString(), request=f"{REQUEST[:-2]}{number:02d}")
         for number, text in enumerate(texts)
     ]
-    await bench.handler(records)
+    await bench.handle(records)
     answers = {
         envelope.request: tokenizer.Encoded.FromString(value) for envelope, value in await bench.answers()
     }
@@ -162,7 +169,7 @@ async def test_what_does_not_fit_the_context_is_refused(
     bench: Bench, words: int, max_output: int, code: str
 ) -> None:
     event = accepted(" a" * words, max_output)
-    await bench.handler([asked(event.SerializeToString())])
+    await bench.handle([asked(event.SerializeToString())])
     [(envelope, value)] = await bench.answers()
     answer = platform.RequestRefused.FromString(value)
     assert envelope.type == "RequestRefused"
@@ -177,7 +184,7 @@ async def test_room_for_one_token_is_enough_where_no_number_is_asked(
     frame = len(model.encode([model.prompt(accepted("x").request)])[0]) - 1
     fits = model.context - frame - 1
     for words, kind in ((fits, "Encoded"), (fits + 1, "RequestRefused")):
-        await bench.handler([asked(accepted("x" + " a" * (words - 1)).SerializeToString())])
+        await bench.handle([asked(accepted("x" + " a" * (words - 1)).SerializeToString())])
         [(envelope, _)] = await bench.answers()
         assert envelope.type == kind
 
@@ -188,7 +195,7 @@ async def test_what_the_model_does_not_take_is_refused(bench: Bench) -> None:
     role = accepted()
     role.request.messages[0].role = pb.ROLE_TOOL
     empty = edge.RequestAccepted(request=pb.CompletionRequest(model=NAME))
-    await bench.handler([asked(event.SerializeToString()) for event in (tools, role, empty)])
+    await bench.handle([asked(event.SerializeToString()) for event in (tools, role, empty)])
     answers = [platform.RequestRefused.FromString(value) for _, value in await bench.answers()]
     assert [answer.kind for answer in answers] == ["BAD_REQUEST"] * 3
     assert answers[2].param == "prompt"
@@ -196,42 +203,57 @@ async def test_what_the_model_does_not_take_is_refused(bench: Bench) -> None:
 
 async def test_a_raw_prompt_is_encoded_as_it_is(bench: Bench, model: ServedModel) -> None:
     event = edge.RequestAccepted(request=pb.CompletionRequest(model=NAME, prompt="<|im_start|>Once upon"))
-    await bench.handler([asked(event.SerializeToString())])
+    await bench.handle([asked(event.SerializeToString())])
     [(_, value)] = await bench.answers()
     ids = list(tokenizer.Encoded.FromString(value).ids)
     assert ids == model.vocabulary.encode(["<|im_start|>Once upon"])[0]
     assert 1 not in ids
 
 
+async def failure(bench: Bench, record: Record) -> tuple[type[Exception], platform.RequestFailed]:
+    """The error of a record that cannot be handled, and what its owner is told once it is a dead letter."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # which one is the test's question
+        await bench.handle([record])
+    assert await bench.answers() == []
+    await bench.handler.answer_poison(record, caught.value)
+    [(envelope, value)] = await bench.answers()
+    assert (envelope.type, envelope.request, envelope.to) == ("RequestFailed", REQUEST, 5)
+    return caught.type, platform.RequestFailed.FromString(value)
+
+
 async def test_a_request_that_cannot_be_decoded_is_answered_as_failed(bench: Bench) -> None:
-    await bench.handler([asked(b"\xff\xff\xff"), asked(accepted().SerializeToString())])
-    answers = await bench.answers()
-    assert [envelope.type for envelope, _ in answers] == ["RequestFailed", "Encoded"]
-    assert platform.RequestFailed.FromString(answers[0][1]).code == "undecodable"
+    error, answer = await failure(bench, asked(b"\xff\xff\xff"))
+    assert error is DecodeError
+    assert (answer.stage, answer.code) == ("tokenizer", "undecodable")
 
 
 @pytest.mark.parametrize("name", ["unknown", ""])
 async def test_a_model_that_is_not_served_is_a_failure(bench: Bench, name: str) -> None:
-    await bench.handler([asked(accepted(model=name).SerializeToString())])
-    [(envelope, value)] = await bench.answers()
-    assert envelope.type == "RequestFailed"
-    assert platform.RequestFailed.FromString(value).stage == "tokenizer"
+    error, answer = await failure(bench, asked(accepted(model=name).SerializeToString()))
+    assert error is FreeholdError
+    assert answer.code == "model_not_found"
+
+
+async def test_a_request_ahead_of_the_configuration_waits(bench: Bench) -> None:
+    error, answer = await failure(bench, asked(accepted().SerializeToString(), config_offset=10))
+    assert error is Later
+    assert answer.code == "configuration_behind"
 
 
 async def test_other_types_are_not_for_the_tokenizer(bench: Bench) -> None:
-    await bench.handler([asked(b"\xff", "SomethingNew")])
+    await bench.handle([asked(b"\xff", "SomethingNew")])
     assert await bench.answers() == []
 
 
 async def test_headers_that_cannot_be_routed_are_an_error(bench: Bench) -> None:
     with pytest.raises(EnvelopeError):
-        await bench.handler([Record("requests", 0, 0, 0, None, b"", ())])
+        await bench.handle([Record("requests", 0, 0, 0, None, b"", ())])
 
 
 async def test_the_span_of_an_encode_is_in_the_requests_trace(bench: Bench) -> None:
     parent = bench.telemetry.recorder("edge").root()
     record = asked(accepted().SerializeToString(), traceparent=format_traceparent(parent))
-    await bench.handler([record])
+    await bench.handle([record])
     [row] = bench.telemetry.store.spans_of(REQUEST)
     assert (row.service, row.context.trace_id, row.parent) == ("tokenizer", parent.trace_id, parent.span_id)
     [(envelope, _)] = await bench.answers()
@@ -241,7 +263,7 @@ async def test_the_span_of_an_encode_is_in_the_requests_trace(bench: Bench) -> N
 
 async def test_metrics_count_tokens_and_refusals(bench: Bench) -> None:
     records = [accepted(), accepted(max_output=100_000)]
-    await bench.handler([asked(event.SerializeToString()) for event in records])
+    await bench.handle([asked(event.SerializeToString()) for event in records])
     value = bench.telemetry.registry.get_sample_value
     assert value("freehold_tokenizer_prompt_tokens_count") == 1
     assert value("freehold_tokenizer_refused_total", {"kind": "CONTEXT_TOO_LONG"}) == 1
