@@ -81,10 +81,10 @@ def parse_traceparent(value: str | bytes | None) -> TraceContext | None:
     return TraceContext(trace_id, span_id, bool(int(flags, 16) & 1))
 
 
-def format_traceparent(context: TraceContext) -> bytes:
+def format_traceparent(ctx: TraceContext) -> bytes:
     """The header's value, version 00."""
-    flags = "01" if context.sampled else "00"
-    return f"00-{context.trace_id.hex()}-{context.span_id.hex()}-{flags}".encode()
+    flags = "01" if ctx.sampled else "00"
+    return f"00-{ctx.trace_id.hex()}-{ctx.span_id.hex()}-{flags}".encode()
 
 
 class Recorder:
@@ -121,7 +121,7 @@ class Recorder:
     def record(
         self,
         name: str,
-        context: TraceContext,
+        ctx: TraceContext,
         parent: TraceContext | None,
         start_ns: int,
         end_ns: int,
@@ -131,15 +131,15 @@ class Recorder:
         error: str | None = None,
         request: str = "",
     ) -> None:
-        """Keep one finished span; nothing where `context` is unsampled.
+        """Keep one finished span; nothing where `ctx` is unsampled.
 
         Times are `host.clock.time_ns()`. `error` marks the span as failed, with a short text that holds
         neither prompt nor key. At most 8 attributes, given here once; none from user text.
         """
-        if context[2]:
+        if ctx[2]:
             span = parent[1] if parent is not None else b""
             row = SpanRow(
-                self.service, name, context, span, start_ns, end_ns, kind, attributes, links, error, request
+                self.service, name, ctx, span, start_ns, end_ns, kind, attributes, links, error, request
             )
             for sink in self._sinks:
                 sink(row)
