@@ -34,11 +34,14 @@ def load_key(files: Files, path: Path, origin: str) -> Signer:
 
 def keep_key(files: Files, folder: Path, origin: str, chance: random.Random) -> Signer:
     """The key in `folder`, made where there is none: `log.key`, readable by its owner only, and beside it
-    `log.pub`, the verifier key to hand out. Blocks. Raises `KeyInvalid`.
+    `log.pub`, the verifier key to hand out. Blocks. Raises `KeyInvalid`, also where only the public half
+    is left: a new key would begin another log under the old name.
     """
     secret, public = folder / PRIVATE, folder / PUBLIC
     try:
         if not files.exists(secret):
+            if files.exists(public):
+                raise KeyInvalid(f"{public} is there and {secret} is not: restore it, or the log ends here")
             files.make_folder(folder, _FOLDER_MODE)
             made = Signer(origin, chance.randbytes(32))
             files.write_durably(secret, f"{made.secret_text()}\n".encode(), _PRIVATE_MODE)

@@ -32,6 +32,7 @@ from services.audit.note import NoteInvalid, Signer
 from services.audit.repository import GapOf
 from services.audit.site import Part, Site
 from services.audit.tiles import WIDTH, nodes, tiles_between
+from shared.bus.ports import Record
 from shared.clock import Clock
 from shared.executor import Executor
 from shared.storage.database import Database, DatabaseError
@@ -47,6 +48,13 @@ class LogInconsistent(DatabaseError):
     """The stored log contradicts what was signed, or the key is not its own. Nothing may be signed, and
     trying again does not help: an operator restores the database or the key.
     """
+
+
+class Unfit(NamedTuple):
+    """A record of `facts` that no entry can be made of."""
+
+    record: Record
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +109,18 @@ class Log:
             await self._on_disk(self._site.show, note)
         await self.publish()
 
-    async def append(self, facts: Sequence[Fact]) -> int:
-        """Put the facts into the log, durably; how many were new. Raises `DatabaseError`."""
+    async def append(self, facts: Sequence[Fact], unfit: Sequence[Unfit] = ()) -> int:
+        """Put the facts into the log, and beside it the records that are none, durably and in one
+        transaction; how many facts were new. Raises `DatabaseError`.
+        """
         now = self._clock.time_ns()
-        return await self._database.transact(lambda connection: repository.append(connection, facts, now))
+
+        def work(connection: Connection) -> int:
+            for record, reason in unfit:
+                repository.park(connection, record, reason)
+            return repository.append(connection, facts, now)
+
+        return await self._database.transact(work)
 
     async def publish(self) -> str:
         """Sign and show checkpoints until all leaves are under one; the newest, empty for an empty log.

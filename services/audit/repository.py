@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,8 +13,10 @@ from services.audit.facts import Fact
 from services.audit.merkle import leaf_hash
 from services.audit.stream import Gap, Stream
 from services.audit.tiles import WIDTH, ReadTile, extend
+from shared.bus.ports import Record
 
 _HEAD = 1
+_REASON = 500
 _BATCH = 500
 """Names in one IN list; SQLite allows many more, PostgreSQL plans this many well."""
 
@@ -62,6 +65,8 @@ def store_checkpoint(connection: Connection, note: str) -> None:
 
 def append(connection: Connection, facts: Sequence[Fact], now_ns: int) -> int:
     """Append the facts that are not in the log yet, in their order; how many those were."""
+    if not facts:
+        return 0
     size = read_head(connection, lock=True).size
     known = read_streams(connection, list(dict.fromkeys(fact.stream for fact in facts)))
     before = {name: list(stream.gaps) for name, stream in known.items()}
@@ -78,6 +83,21 @@ def append(connection: Connection, facts: Sequence[Fact], now_ns: int) -> int:
         _write_stream(connection, name, stream, known=name in known, gaps=before.get(name, []))
     connection.execute(update(tables.head).values(size=size + len(fresh)))
     return len(fresh)
+
+
+def park(connection: Connection, record: Record, reason: str) -> None:
+    """Keep a record that is no fact, once, for an operator to look at."""
+    table = tables.parked
+    where = (
+        (table.c.topic == record.topic)
+        & (table.c.partition == record.partition)
+        & (table.c.offset == record.offset)
+    )
+    if connection.execute(select(table.c.offset).where(where)).first() is not None:
+        return
+    headers = json.dumps([[name, value.decode("latin-1")] for name, value in record.headers])
+    values = record._asdict() | {"headers": headers, "reason": reason[:_REASON]}
+    connection.execute(insert(table).values(values))
 
 
 def read_streams(connection: Connection, names: Sequence[str]) -> dict[str, Stream]:

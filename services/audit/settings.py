@@ -24,6 +24,9 @@ class AuditSettings(BaseSettings):
         description="Private key in the signed-note form. Absent: `log.key` in the service's folder, made at "
         "the first start, which is for the embedded mode; elsewhere the key comes from outside.",
     )
+    member: str = Field(
+        default="audit", min_length=1, description="This replica's own name in its consumer group."
+    )
     batch: int = Field(default=500, ge=1, le=10_000, description="Facts in one transaction, at most.")
     batch_interval_ms: int = Field(
         default=100,

@@ -55,6 +55,20 @@ streams = Table(
     Column("next", _number, nullable=False),
 )
 
+parked = Table(
+    "parked",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", _number, primary_key=True, autoincrement=False),
+    Column("timestamp_ms", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary, nullable=False),
+    # JSON: [[name, value in Latin-1]].
+    Column("headers", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
 gaps = Table(
     "gaps",
     metadata,

@@ -47,6 +47,14 @@ def test_unusable_keys_are_never_replaced(tmp_path: Path) -> None:
         assert (tmp_path / "log.key").read_bytes() == damage
 
 
+def test_a_lost_key_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    keep_key(FILES, tmp_path, ORIGIN, random.Random(1))
+    (tmp_path / "log.key").unlink()
+    with pytest.raises(KeyInvalid, match="restore it"):
+        keep_key(FILES, tmp_path, ORIGIN, random.Random(2))
+    assert not (tmp_path / "log.key").exists()
+
+
 def test_a_missing_key_file_and_an_unusable_folder(tmp_path: Path) -> None:
     with pytest.raises(KeyInvalid, match="cannot be read"):
         load_key(FILES, tmp_path / "absent", ORIGIN)

@@ -1,4 +1,4 @@
-"""head, leaves, tiles, streams and gaps.
+"""head, leaves, tiles, streams, gaps and parked.
 
 The first revision.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0daff55242a5"
+revision = "f89335361f86"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -48,6 +48,18 @@ def upgrade() -> None:
     )
     op.create_index("leaves_request", "leaves", ["request"])
     op.create_table(
+        "parked",
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("offset", _number(), autoincrement=False, nullable=False),
+        sa.Column("timestamp_ms", sa.BigInteger(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=True),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("headers", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("topic", "partition", "offset"),
+    )
+    op.create_table(
         "streams",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("next", _number(), nullable=False),
@@ -65,6 +77,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("tiles")
     op.drop_table("streams")
+    op.drop_table("parked")
     op.drop_table("leaves")
     op.drop_table("head")
     op.drop_table("gaps")

@@ -1,0 +1,70 @@
+"""Facts in, leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.audit.facts import Fact, FactInvalid, read_fact
+from services.audit.log import Log, Unfit
+from services.audit.observing import Observer
+from shared.bus.envelope import EnvelopeError, parse_envelope
+from shared.bus.handling import Batch
+from shared.bus.ports import Record
+from shared.clock import Clock
+
+TOPIC = "facts"
+GROUP = "audit"
+
+
+class Handler:
+    """Appends each batch of `facts` in one transaction."""
+
+    def __init__(
+        self,
+        log: Log,
+        on_append: Callable[[], None],
+        observer: Observer,
+        clock: Clock,
+        interval_s: float,
+        full: int,
+    ) -> None:
+        """Batches below `full` records wait until `interval_s` after the last: what comes meanwhile
+        shares the next transaction. `on_append` is told once leaves are durable.
+        """
+        self._log = log
+        self._on_append = on_append
+        self._observer = observer
+        self._clock = clock
+        self._interval_s = interval_s
+        self._full = full
+        self._next = 0.0
+
+    async def __call__(self, batch: Batch) -> None:
+        """Return once every fact has its leaf, and every record that is no fact is parked.
+
+        Raises `DatabaseError`.
+        """
+        if len(batch.records) < self._full and (rest := self._next - self._clock.monotonic()) > 0:
+            await self._clock.sleep(rest)
+        begun = self._observer.now()
+        facts: list[Fact] = []
+        unfit: list[Unfit] = []
+        requests: list[tuple[str, bytes]] = []
+        for record in batch.records:
+            try:
+                envelope = parse_envelope(record.headers)
+                fact = read_fact(envelope.type, record.value)
+            except (EnvelopeError, FactInvalid) as error:
+                unfit.append(Unfit(record, str(error)))
+            else:
+                facts.append(fact)
+                requests.append((fact.request, envelope.traceparent))
+        appended = await self._log.append(facts, unfit)
+        if appended:
+            self._next = self._clock.monotonic() + self._interval_s
+            self._on_append()
+        self._observer.appended(requests, len(facts), appended, len(unfit), begun)
+
+    async def park(self, record: Record, error: Exception) -> None:
+        """Store a record that could not be handled for a reason of its own. Raises `DatabaseError`."""
+        await self._log.append([], [Unfit(record, repr(error))])
