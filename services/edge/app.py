@@ -1,0 +1,167 @@
+"""Wiring of the edge: one owner, two transports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import grpc
+
+from services.edge import rpc
+from services.edge.credentials import Credentials
+from services.edge.http_api import Api, build_api
+from services.edge.http_chat import ChatCompletions, Owner
+from services.edge.http_errors import refusal
+from services.edge.http_front import Front
+from services.edge.models import Models
+from services.edge.receipts import Receipts
+from services.edge.server import HttpServer
+from services.edge.settings import EdgeSettings
+from services.edge.sources import ReceiptSource, UsageSource
+from services.edge.usage import Usage
+from services.edge.watch import Streams
+from shared.clock import Clock
+from shared.errors import FreeholdError
+from shared.ids import Ids
+from shared.lifecycle import Readiness, Tasks
+from shared.platform import Platform
+from shared.rpc.auth import Authenticate
+from shared.rpc.platform import VERSION
+from shared.rpc.server import RpcServer
+
+OWNER_SHARE = 0.2
+"""Of a stop's time: what the owner keeps to close requests whose answers were cut."""
+HEALTH_S = 1.0
+RPC_OVERHEAD_BYTES = 64 * 1024
+"""Above the body limit: what protobuf adds."""
+
+
+class RunningOwner(Owner, Protocol):
+    """The owner as a part of the service."""
+
+    async def start(self) -> None:
+        """Begin to read and to publish."""
+
+    async def stop(self, deadline: float) -> None:
+        """Close what is open until `deadline` (monotonic seconds)."""
+
+    def readiness(self) -> Readiness:
+        """Whether requests can be taken."""
+
+
+class EdgeService:
+    """The edge as a process runs it: takes requests only while its owner runs."""
+
+    name = "edge"
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        owner: RunningOwner,
+        http: HttpServer,
+        public: RpcServer,
+        names: list[str],
+        tasks: Tasks,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._http = http
+        self._public = public
+        self._names = names
+        self._tasks = tasks
+        self._clock = clock
+        self._stopping = False
+        self.grpc_port = 0
+        """Where the public gRPC API listens; 0 before the start."""
+
+    @property
+    def http_port(self) -> int:
+        """Where HTTP listens; 0 before the start."""
+        return self._http.port
+
+    async def start(self) -> None:
+        """Start the owner, then listen. Raises `FreeholdError` NOT_READY where a port is in use."""
+        await self._owner.start()
+        try:
+            await self._http.start()
+            address = f"{self._settings.grpc_host}:{self._settings.grpc_port}"
+            self.grpc_port = await self._public.start(
+                address, self._names, reflect=self._settings.grpc_reflection
+            )
+        except FreeholdError:
+            await self._http.stop(self._clock.monotonic())
+            await self._owner.stop(self._clock.monotonic())
+            raise
+        self._tasks.spawn(self._tell_health(), "health")
+
+    async def stop(self, deadline: float) -> None:
+        """Take nothing new, let answers end, then close the owner."""
+        self._stopping = True
+        left = max(0.0, deadline - self._clock.monotonic())
+        await self._public.set_ready(False)
+        cut = deadline - left * OWNER_SHARE
+        await self._http.stop(cut)
+        await self._public.stop(cut - self._clock.monotonic())
+        await self._owner.stop(deadline)
+        await self._tasks.cancel()
+
+    def readiness(self) -> Readiness:
+        """The owner's, until the stop."""
+        return Readiness(False, "the edge is stopping") if self._stopping else self._owner.readiness()
+
+    def register(self, server: grpc.aio.Server) -> list[str]:
+        """Nothing: the public API has a server of its own."""
+        del server
+        return []
+
+    async def _tell_health(self) -> None:
+        while True:
+            await self._public.set_ready(self.readiness().ready)
+            await self._clock.sleep(HEALTH_S)
+
+
+def build(
+    settings: EdgeSettings,
+    platform: Platform,
+    owner: RunningOwner,
+    authenticate: Authenticate,
+    usage: UsageSource,
+    receipts: ReceiptSource,
+) -> EdgeService:
+    """The edge. `authenticate` knows clients' keys; it should not know the process's own token."""
+    host, telemetry, configuration = platform.host, platform.telemetry, platform.configuration
+    tasks, ids = Tasks("edge.front"), Ids(host.clock, host.random)
+    metrics, recorder = telemetry.metrics("edge"), telemetry.recorder("edge")
+    credentials = Credentials(authenticate, configuration, settings)
+    pulses = platform.pulses
+    models = Models(
+        configuration, lambda: [seen.load for seen in pulses.workers().values() if seen.load is not None]
+    )
+    streams = Streams(max(1, round(settings.comment_s / settings.sweep_s)))
+    public = RpcServer(authenticate, max_message_bytes=settings.max_body_bytes + RPC_OVERHEAD_BYTES)
+    names = rpc.register(
+        public.server, rpc.CompletionsServicer(owner, credentials, models, recorder, host.clock)
+    )
+
+    def refuse(error: FreeholdError) -> bytes:
+        refused.labels(error.code).inc()
+        return refusal(error, ids.request())
+
+    refused = metrics.counter("refused_connections", "Requests refused before they were whole", ("code",))
+    api = build_api(
+        Api(
+            credentials=credentials,
+            models=models,
+            usage=Usage(usage),
+            receipts=Receipts(receipts),
+            readiness=owner.readiness,
+            registry=telemetry.registry,
+            clock=host.clock,
+            metrics_for=settings.metrics_for,
+        ),
+        VERSION,
+    )
+    chat = ChatCompletions(owner, credentials, models, streams, tasks, host.clock, settings.max_body_bytes)
+    front = Front(chat, api, recorder, metrics, host.clock, ids, trust_traceparent=settings.trust_traceparent)
+    server = HttpServer(settings, front, streams, host.clock, tasks, refuse)
+    return EdgeService(settings, owner, server, public, names, tasks, host.clock)

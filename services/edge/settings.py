@@ -1,0 +1,73 @@
+"""Settings of the edge."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class EdgeSettings(BaseSettings):
+    """Read from the environment, prefix `FREEHOLD_EDGE_`; both ports also as `FREEHOLD_…_PORT`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FREEHOLD_EDGE_",
+        frozen=True,
+        extra="ignore",
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    http_host: str = "127.0.0.1"
+    """Address that HTTP listens on."""
+    http_port: Port = Field(
+        8080, validation_alias=AliasChoices("FREEHOLD_HTTP_PORT", "FREEHOLD_EDGE_HTTP_PORT")
+    )
+    """Port of HTTP; 0 = any free one."""
+    grpc_host: str = "127.0.0.1"
+    """Address that the public gRPC API listens on."""
+    grpc_port: Port = Field(
+        8081, validation_alias=AliasChoices("FREEHOLD_GRPC_PORT", "FREEHOLD_EDGE_GRPC_PORT")
+    )
+    """Port of the public gRPC API; 0 = any free one."""
+    grpc_reflection: bool = True
+    """Whether gRPC clients with a credential may ask for the API's schema."""
+    hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    """Names that `Host` may hold, without port, separated by commas in the environment; empty = any."""
+    trust_traceparent: bool = False
+    """Whether a client's `traceparent` is continued. Where clients are strangers, they could join their
+    requests to each other's traces or force each to be sampled, so a new trace is begun."""
+    metrics_for: Literal["loopback", "operator", "all"] = "loopback"
+    """Who may read `/metrics`: connections from this machine, or keys with the role `operator`
+    (who always may), or everybody who can connect."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024, le=4 << 20)] = 1 << 20
+    """Size of a request's body; above: 413."""
+    max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
+    """Bytes of target and headers together; above: 431."""
+    max_headers: Annotated[int, Field(ge=10)] = 100
+    """Number of headers; above: 431."""
+    max_pipelined: Annotated[int, Field(ge=1)] = 8
+    """Requests that may wait behind the one being answered on a connection; above, none of them is
+    answered and the connection is closed."""
+    headers_s: Seconds = 10.0
+    """From a request's first byte to the end of its headers; above: 408."""
+    body_s: Seconds = 30.0
+    """From the end of the headers to the end of the body; above: 408."""
+    idle_s: Seconds = 75.0
+    """That a connection without a request stays open."""
+    stalled_s: Seconds = 60.0
+    """That a client may take no byte of what waits for it; above, the connection is cut."""
+    comment_s: Seconds = 15.0
+    """Silence after which a stream says a comment, so that nothing between closes the connection."""
+    sweep_s: Seconds = 0.5
+    """How often connections and streams are looked at; time limits are exact to this."""
+
+    default_deadline_s: Annotated[float, Field(gt=0, le=600)] = 120.0
+    """Time that a request may take where its key says nothing."""
+    default_max_in_flight: Annotated[int, Field(ge=1)] = 64
+    """Requests of one key at once where the key says nothing."""
