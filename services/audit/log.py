@@ -87,7 +87,7 @@ class Log:
         self._signer = signer
         self._verifier = signer.verifier
         self._clock = clock
-        # The last note and what it says, replaced as one, so that any thread finds both of the same.
+        # A note and what it says, so that its signature is checked once. Replaced as one: threads share it.
         self._last = "", Checkpoint(signer.name, 0, merkle.EMPTY_ROOT)
 
     @property
@@ -234,12 +234,13 @@ class Log:
         return last, note, found.size
 
     def _opened(self, note: str) -> Checkpoint:
-        if note != self._last[0]:
+        last = self._last
+        if note != last[0]:
             try:
-                self._last = note, open_checkpoint(note, self._verifier)
+                self._last = last = note, open_checkpoint(note, self._verifier)
             except NoteInvalid as error:
                 raise LogInconsistent(f"the last checkpoint is not of this log and key: {error}") from error
-        return self._last[1]
+        return last[1]
 
 
 def _parts(connection: Connection, old: int, size: int) -> list[Part]:
