@@ -1,0 +1,156 @@
+"""Which worker gets a request. Pure: pulses, dispatches and ends come in, a choice goes out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from shared.contracts.freehold.platform.v1.pulse_pb2 import WorkerLoad
+
+AFFINITY_IDS = 32
+"""Ids of a prompt that must be equal for a worker to be preferred: about a short system prompt."""
+AFFINITIES = 4096
+"""Prefixes whose last worker is remembered."""
+
+
+class Need(NamedTuple):
+    """What a request needs of a worker."""
+
+    model: str
+    weights_digest: str
+    tokenizer_digest: str
+    cells: int
+    """Most that it may fill."""
+    prefix: bytes
+    """See `prefix_key`; empty where there is one worker only."""
+
+
+class Seat:
+    """One live worker, and how much of it is free as far as this owner knows."""
+
+    __slots__ = (
+        "cells",
+        "free_cells",
+        "free_slots",
+        "incarnation",
+        "my_cells",
+        "my_slots",
+        "number",
+        "rejecting",
+        "served",
+        "slots",
+    )
+
+    def __init__(self, incarnation: int, load: WorkerLoad) -> None:
+        self.incarnation = incarnation
+        self.my_slots = 0
+        self.my_cells = 0
+        """What this owner's running attempts hold. Its dispatches may cross a pulse that was taken before
+        they came, so this bounds what is free beside the pulse."""
+        self.hear(load)
+
+    def hear(self, load: WorkerLoad) -> None:
+        """A pulse: what it says replaces what was counted since the one before."""
+        self.number = load.seat
+        self.slots = load.slots
+        self.cells = load.cells
+        self.free_slots = load.free_slots
+        self.free_cells = load.free_cells
+        self.rejecting = False
+        self.served = {(model.name, model.weights_digest, model.tokenizer_digest) for model in load.models}
+
+    @property
+    def room(self) -> int:
+        """Slots that are free."""
+        return min(self.free_slots, self.slots - self.my_slots)
+
+    def serves(self, need: Need) -> bool:
+        """Whether the model is loaded here, with these digests."""
+        return (need.model, need.weights_digest, need.tokenizer_digest) in self.served
+
+    def fits(self, need: Need) -> bool:
+        """Whether the request can begin now."""
+        free_cells = min(self.free_cells, self.cells - self.my_cells)
+        return not self.rejecting and self.room > 0 and free_cells >= need.cells
+
+
+class Seats:
+    """All live workers."""
+
+    def __init__(self) -> None:
+        self._seats: dict[int, Seat] = {}
+        self._last: OrderedDict[bytes, int] = OrderedDict()
+
+    def hear(self, incarnation: int, load: WorkerLoad) -> None:
+        """A ready worker pulsed."""
+        seat = self._seats.get(incarnation)
+        if seat is None:
+            self._seats[incarnation] = Seat(incarnation, load)
+        else:
+            seat.hear(load)
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def keep(self, alive: Iterable[int]) -> None:
+        """Forget every worker that is not among these."""
+        living = set(alive)
+        for incarnation in [number for number in self._seats if number not in living]:
+            del self._seats[incarnation]
+
+    def serving(self, model: str, weights_digest: str) -> bool:
+        """Whether any live worker has this model."""
+        return any(
+            served[0] == model and served[1] == weights_digest
+            for seat in self._seats.values()
+            for served in seat.served
+        )
+
+    def most_cells(self, need: Need) -> int:
+        """Cells of the largest pool that serves the need; 0 where none does."""
+        return max((seat.cells for seat in self._seats.values() if seat.serves(need)), default=0)
+
+    def choose(self, need: Need) -> Seat | None:
+        """A worker with room: the one that had the same prefix last, else the one with most free slots."""
+        with_room = [seat for seat in self._seats.values() if seat.serves(need) and seat.fits(need)]
+        if len(with_room) < 2:
+            return with_room[0] if with_room else None
+        last = self._last.get(need.prefix)
+        return max(with_room, key=lambda seat: (seat.incarnation == last, seat.room, seat.free_cells))
+
+    def take(self, seat: Seat, need: Need) -> None:
+        """A request was dispatched there."""
+        seat.free_slots -= 1
+        seat.free_cells -= need.cells
+        seat.my_slots += 1
+        seat.my_cells += need.cells
+        if need.prefix:
+            self._last[need.prefix] = seat.incarnation
+            self._last.move_to_end(need.prefix)
+            if len(self._last) > AFFINITIES:
+                self._last.popitem(last=False)
+
+    def give_back(self, incarnation: int, need: Need) -> None:
+        """An attempt ended there."""
+        seat = self._seats.get(incarnation)
+        if seat is None:
+            return
+        seat.free_slots = min(seat.slots, seat.free_slots + 1)
+        seat.free_cells = min(seat.cells, seat.free_cells + need.cells)
+        seat.my_slots = max(0, seat.my_slots - 1)
+        seat.my_cells = max(0, seat.my_cells - need.cells)
+
+    def reject(self, incarnation: int) -> None:
+        """The worker had no room after all: none until its next pulse."""
+        seat = self._seats.get(incarnation)
+        if seat is not None:
+            seat.rejecting = True
+
+
+def prefix_key(salt: bytes, ids: Sequence[int]) -> bytes:
+    """Names the beginning of a prompt within one tenant's project."""
+    digest = hashlib.blake2b(salt, digest_size=8)
+    digest.update(str(list(ids[:AFFINITY_IDS])).encode())
+    return digest.digest()

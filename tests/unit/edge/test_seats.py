@@ -1,0 +1,104 @@
+"""Which worker is chosen, from pulses, dispatches and ends."""
+
+from services.edge.seats import Need, Seats, prefix_key
+from shared.contracts.freehold.platform.v1.pulse_pb2 import ServedModel, WorkerLoad
+
+
+def load(
+    slots: int = 2, free: int | None = None, cells: int = 1000, free_cells: int | None = None
+) -> WorkerLoad:
+    model = ServedModel(name="m", weights_digest="w", tokenizer_digest="t", context=100)
+    return WorkerLoad(
+        seat=4,
+        models=[model],
+        slots=slots,
+        free_slots=slots if free is None else free,
+        cells=cells,
+        free_cells=cells if free_cells is None else free_cells,
+    )
+
+
+def need(cells: int = 100, prefix: bytes = b"", tokenizer: str = "t") -> Need:
+    return Need("m", "w", tokenizer, cells, prefix)
+
+
+def chosen(seats: Seats, wanted: Need) -> int:
+    seat = seats.choose(wanted)
+    if seat is None:
+        return 0
+    seats.take(seat, wanted)
+    return seat.incarnation
+
+
+def test_slots_are_counted_between_pulses() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=2))
+    assert [chosen(seats, need()) for _ in range(3)] == [1, 1, 0]
+    seats.give_back(1, need())
+    assert [chosen(seats, need()) for _ in range(2)] == [1, 0]
+
+
+def test_cells_are_counted_between_pulses() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=9, cells=250))
+    assert [chosen(seats, need(100)) for _ in range(3)] == [1, 1, 0]
+    assert chosen(seats, need(50)) == 1
+
+
+def test_a_pulse_says_what_others_hold() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=2, free=0))
+    assert chosen(seats, need()) == 0
+    seats.hear(1, load(slots=2, free=1))
+    assert [chosen(seats, need()) for _ in range(2)] == [1, 0]
+
+
+def test_a_pulse_that_crossed_a_dispatch_does_not_make_room() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=1))
+    assert chosen(seats, need()) == 1
+    seats.hear(1, load(slots=1))
+    assert chosen(seats, need()) == 0
+
+
+def test_a_seat_that_rejected_has_no_room_until_its_next_pulse() -> None:
+    seats = Seats()
+    seats.hear(1, load())
+    seats.reject(1)
+    assert chosen(seats, need()) == 0
+    seats.hear(1, load())
+    assert chosen(seats, need()) == 1
+
+
+def test_only_the_same_digests_serve() -> None:
+    seats = Seats()
+    seats.hear(1, load())
+    assert chosen(seats, need(tokenizer="other")) == 0
+    assert not seats.serving("m", "other")
+    assert seats.serving("m", "w")
+    assert seats.most_cells(need()) == 1000
+    assert seats.most_cells(need(tokenizer="other")) == 0
+
+
+def test_the_worker_that_had_the_prefix_is_preferred_while_it_has_room() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=3))
+    seats.hear(2, load(slots=4))
+    first = prefix_key(b"salt", range(40))
+    assert chosen(seats, need(prefix=first)) == 2, "most free slots"
+    seats.hear(1, load(slots=9))
+    assert chosen(seats, need(prefix=first)) == 2
+    assert chosen(seats, need(prefix=prefix_key(b"other tenant", range(40)))) == 1
+    seats.hear(2, load(slots=4, free=0))
+    assert chosen(seats, need(prefix=first)) == 1
+
+
+def test_a_worker_that_is_gone_is_forgotten() -> None:
+    seats = Seats()
+    seats.hear(1, load())
+    seats.hear(2, load())
+    seats.keep([2])
+    assert len(seats) == 1
+    assert chosen(seats, need()) == 2
+    seats.give_back(1, need())
+    seats.reject(1)
