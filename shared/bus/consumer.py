@@ -179,20 +179,26 @@ class Consumer:
             fresh = self._staleness.fresh(records) if lane.perishable else records
             if len(fresh) < len(records):
                 self._observer.stale(lane.place.topic, len(records) - len(fresh))
-            batch = Batch(lane.place.topic, lane.place.partition, fresh)
-            if not fresh:
-                self._finish(lane, span, 0)
-            elif lane.concurrent:
-                await self._slots.acquire()
-                if lane.leaving:
-                    self._slots.release()
-                else:
-                    lane.begin(self._tasks.spawn(self._handle_beside(lane, span, batch), "batch"))
-            elif len(work) == 1:
-                await self._handle_inline(reader, lane, span, batch)
+            if fresh:
+                batch = Batch(lane.place.topic, lane.place.partition, fresh)
+                await self._start(reader, lane, span, batch, alone=len(work) == 1)
             else:
-                reader.pause((lane.place,))
-                lane.begin(self._tasks.spawn(self._handle_paused(reader, lane, span, batch, None), "batch"))
+                self._finish(lane, span, 0)
+
+    async def _start(self, reader: Reader, lane: Lane, span: Span, batch: Batch, alone: bool) -> None:
+        if lane.concurrent:
+            await self._slots.acquire()
+            if lane.leaving:
+                self._slots.release()
+                return
+            lane.begin(self._tasks.spawn(self._handle_beside(lane, span, batch), "batch"))
+        elif lane.leaving:  # while another waited for its slot
+            return
+        elif alone:
+            await self._handle_inline(reader, lane, span, batch)
+        else:
+            reader.pause((lane.place,))
+            lane.begin(self._tasks.spawn(self._handle_paused(reader, lane, span, batch, None), "batch"))
 
     async def _handle_inline(self, reader: Reader, lane: Lane, span: Span, batch: Batch) -> None:
         # The usual case: no task, no pause. Only a failure moves the batch out of the poll loop.

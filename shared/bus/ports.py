@@ -114,7 +114,7 @@ class Reader(Protocol):
     async def poll(self, max_records: int, timeout: float) -> Mapping[TopicPartition, list[Record]]:
         """Records in partition order, at most `max_records` in all; empty after `timeout` seconds.
 
-        Raises `BusError` where the bus cannot be reached.
+        Cancelling it loses nothing. Raises `BusError` where the bus cannot be reached.
         """
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:

@@ -1,0 +1,25 @@
+"""The worlds that the bus's contract is held to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.bus.ports import Bus
+from tests.contract.bus_world import World
+
+SEEDS: dict[str, int | None] = {"local": None, "chaos-1": 1, "chaos-2": 2}
+
+
+@pytest.fixture(params=SEEDS)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path, SEEDS[request.param])
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+async def bus(world: World) -> Bus:
+    return await world.bus()
