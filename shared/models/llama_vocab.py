@@ -133,4 +133,5 @@ class LlamaVocab:
         """Free the model. Idempotent."""
         model, self._model = self._model, None
         if model:
-            self._lib.llama_model_free(model)
+            with self._silence():
+                self._lib.llama_model_free(model)
