@@ -103,7 +103,7 @@ def check_answer(receipt: Receipt) -> Entry:
         found = answer_hash(receipt.answers).hex()
     except EntryInvalid as error:
         raise ReceiptInvalid(str(error)) from None
-    if entry["kind"] != SETTLED:
+    if entry["kind"] != SETTLED or not isinstance(entry.get("request"), str):
         raise ReceiptInvalid("the entry is not of a request")
     expected = entry.get("answer_hash")
     # An owner that was lost left no hash; then there is no answer to prove either.

@@ -28,6 +28,13 @@ class Verified:
     """The account: request, model, digests, verdicts, counts and money, by field name."""
     checkpoint: Checkpoint
 
+    def __str__(self) -> str:
+        size = sum(map(len, self.receipt.answers))
+        return (
+            f"request {self.entry['request']}, answer of {size} characters, is entry {self.receipt.index} "
+            f"of the {self.checkpoint.size} that {self.checkpoint.origin} signed for"
+        )
+
 
 def verify_receipt(data: bytes, public_key: str) -> Verified:
     """What the receipt file `data` proves under the log's verifier key (`name+id+key`, as the log's

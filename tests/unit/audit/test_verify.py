@@ -56,6 +56,8 @@ def test_a_receipt_verifies() -> None:
     assert found.entry["seq"] == 3
     assert found.checkpoint.size == 11
     assert verify_receipt(DATA, KEY + "\n") == found
+    assert str(found).startswith("request 01890a5d-ac96-774b-bcce-b302099a8057, answer of ")
+    assert str(found).endswith("is entry 5 of the 11 that example.com/log signed for")
 
 
 def test_no_after_one_flipped_byte_anywhere() -> None:
