@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -240,3 +243,13 @@ def test_entries_stay_below_the_bundles_limit() -> None:
     for wrong in (b"[]", b"{}", b'{"format":2,"kind":"RequestSettled"}', b'{"format":1,"kind":1}'):
         with pytest.raises(ValueError, match="not an entry"):
             decode_entry(wrong)
+
+
+def test_the_verifier_needs_nothing_but_cryptography() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import services.audit.verify; "
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names); "
+        "print(sorted(new))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(found.stdout)) <= {"services", "cryptography", "_cffi_backend"}
