@@ -20,7 +20,8 @@ from services.moderation.tree import unresolved
 
 MAX_ENDS = 20_000
 """Matches in one text; more is a flood, and the text is refused."""
-_DFA_BYTES = 16 * 1024 * 1024
+_DFA_BYTES = 64 * 1024 * 1024
+"""Bound of RE2's cache for one expression. With a quarter of it the base pack falls back to a slow path."""
 
 
 class MatchFlood(Exception):
@@ -37,7 +38,7 @@ class Candidate(NamedTuple):
 
 
 class _Backward(Protocol):
-    def match(self, text: str) -> _Span | None: ...
+    def match(self, text: bytes) -> _Span | None: ...
 
 
 class _Span(Protocol):
@@ -97,8 +98,7 @@ class Matcher:
 
     def unresolved(self, folded: str, direction: Direction) -> int:
         """How many characters at the text's end a match may still grow from; only rules that act count."""
-        found = self._held[direction].match(folded[: -self.pack.window - 2 : -1])
-        return found.end() if found else 0
+        return _reach(self._held[direction], folded[: -self.pack.window - 2 : -1])
 
     def _ends(self, text: str, after: int, upto: int) -> list[tuple[int, int]]:
         data = text.encode()
@@ -124,10 +124,7 @@ class Matcher:
         # The character after the end decides on an edge; nothing is as good as a line feed.
         after = text[end : end + 1] or "\n"
         first = max(0, end - self.pack.window - 1)
-        span = unit.backward.match(after + text[first:end][::-1])
-        if span is None:
-            raise AssertionError(f"rule {rule.id} matches forwards and not backwards")
-        start = end - (span.end() - 1)
+        start = end + 1 - _reach(unit.backward, after + text[first:end][::-1])
         if rule.check is None and not unit.expression.written:
             return start
         offsets = folded.offsets
@@ -138,6 +135,16 @@ class Matcher:
             return start
         inner = rule.check(text[start:end], original)
         return None if inner is None else start + inner
+
+
+def _reach(backward: _Backward, text: str) -> int:
+    """How many characters from the beginning of a (reversed) text the longest match has; 0 = none."""
+    # Bytes, because for text RE2's wrapper counts characters more slowly than it matches.
+    data = text.encode()
+    found = backward.match(data)
+    if found is None:
+        return 0
+    return found.end() if len(data) == len(text) else len(data[: found.end()].decode())
 
 
 def _in_characters(reported: list[tuple[int, int]], data: bytes) -> list[tuple[int, int]]:
@@ -171,7 +178,7 @@ def compile_pack(pack: Pack) -> Matcher:
 
 def matches(matcher: Matcher, rule: Rule, text: str) -> bool:
     """Whether one rule matches a text."""
-    folded = fold(text)
+    folded = fold(text).closed(len(text))
     (direction, *_) = rule.directions
     found = matcher.find(folded, text, direction, -1, len(folded.text))
     return any(matcher.pack.rules[candidate.rule] is rule for candidate in found)
@@ -231,7 +238,7 @@ def _backward(expression: str, pack: Pack, rule: Rule | None) -> _Backward:
     options.log_errors = False
     options.max_mem = _DFA_BYTES
     try:
-        compiled: _Backward = re2.compile(expression, options)
+        compiled: _Backward = re2.compile(expression.encode(), options)
     except re2.error as error:
         where = f", line {rule.line}: rule {rule.id}" if rule else ""
         raise PackError(f"pack {pack.id}{where} cannot be compiled: {error}") from error

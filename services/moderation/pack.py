@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -30,6 +30,7 @@ WORDS_TOGETHER = 100
 """Words that are compiled as one expression."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+){0,5}")
+_FRAGMENT = re.compile(r"<([a-z][a-z-]*)>")
 _LABEL = re.compile(r"[a-z0-9-]{1,32}")
 
 
@@ -106,9 +107,10 @@ def load_pack(text: str) -> Pack:
         window = document.number("window", *WINDOW_BOUNDS)
         title = document.text("title", "")
         languages = document.notes("languages", 50)
+        fragments = document.notes("fragments", 100)
         if not _NAME.fullmatch(name):
             document.refuse(f"pack {name!r} must be lower-case words joined by '-' or '.'")
-        rules = tuple(_rules(document.sections("rules", MAX_RULES), window))
+        rules = tuple(_rules(document.sections("rules", MAX_RULES), window, fragments))
         document.finish()
     except DocumentError as error:
         raise PackError(str(error)) from None
@@ -118,7 +120,7 @@ def load_pack(text: str) -> Pack:
     return Pack(name, f"{name}@{number}+{digest}", title, window, languages, rules)
 
 
-def _rules(sections: list[Section], window: int) -> Iterator[Rule]:
+def _rules(sections: list[Section], window: int, fragments: Mapping[str, str]) -> Iterator[Rule]:
     seen: set[str] = set()
     left = MAX_POSITIONS
     for section in sections:
@@ -129,7 +131,7 @@ def _rules(sections: list[Section], window: int) -> Iterator[Rule]:
             section.refuse(f"rule {name}: the id stands twice")
         seen.add(name)
         try:
-            rule = _rule(name, section, window)
+            rule = _rule(name, section, window, fragments)
         except DocumentError as error:
             raise DocumentError(f"{error} (in rule {name})") from None
         left -= sum(expression.node.positions for expression in rule.expressions)
@@ -140,7 +142,7 @@ def _rules(sections: list[Section], window: int) -> Iterator[Rule]:
         yield rule
 
 
-def _rule(name: str, section: Section, window: int) -> Rule:
+def _rule(name: str, section: Section, window: int, fragments: Mapping[str, str]) -> Rule:
     action = Action[section.choice("action", [action.name.lower() for action in Action]).upper()]
     direction = section.choice("direction", ("input", "output", "both"))
     label = section.text("label", name.rsplit(".", 1)[-1] if action is Action.REDACT else "")
@@ -158,7 +160,7 @@ def _rule(name: str, section: Section, window: int) -> Rule:
         legal_basis=section.text("legal_basis"),
         description=section.text("description"),
         check=CHECKS.get(check),
-        expressions=tuple(_expressions(section, window)),
+        expressions=tuple(_expressions(section, window, fragments)),
         examples=tuple(text for _, text in section.texts("examples", 100)),
         passes=tuple(text for _, text in section.texts("passes", 100)),
         line=section.line,
@@ -169,9 +171,9 @@ def _rule(name: str, section: Section, window: int) -> Rule:
     return rule
 
 
-def _expressions(section: Section, window: int) -> Iterator[Expression]:
+def _expressions(section: Section, window: int, fragments: Mapping[str, str]) -> Iterator[Expression]:
     for line, pattern in section.texts("patterns", MAX_PATTERNS):
-        yield Expression(_bounded(line, window, partial(parse, pattern)))
+        yield Expression(_bounded(line, window, partial(parse, _filled(line, pattern, fragments))))
     leet, spaced = section.flag("leet"), section.flag("spaced")
     bounded = section.choice("edges", ("words", "none"), "words") == "words"
     exact = section.choice("accents", ("folded", "exact"), "folded") == "exact"
@@ -184,6 +186,17 @@ def _expressions(section: Section, window: int) -> Iterator[Expression]:
             nodes.append(node)
     for first in range(0, len(nodes), WORDS_TOGETHER):
         yield Expression(Choice(tuple(nodes[first : first + WORDS_TOGETHER])))
+
+
+def _filled(line: int, pattern: str, fragments: Mapping[str, str]) -> str:
+    """A pattern with `<name>` replaced by the pack's fragment of that name."""
+
+    def fragment(found: re.Match[str]) -> str:
+        if found[1] not in fragments:
+            raise DocumentError(f"line {line}: there is no fragment {found[1]!r}")
+        return f"(?:{fragments[found[1]]})"
+
+    return _FRAGMENT.sub(fragment, pattern)
 
 
 def _bounded(line: int, window: int, read: Callable[[], Node]) -> Node:

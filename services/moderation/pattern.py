@@ -17,7 +17,7 @@ from services.moderation.tree import Chars, Choice, Edge, Node, Repeat, Sequence
 
 MAX_DEPTH = 16
 """Nested groups."""
-MAX_LENGTH = 2_000
+MAX_LENGTH = 4_000
 """Characters of one pattern."""
 
 _SPACE = r"\t\n\v\f\r "

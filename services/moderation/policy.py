@@ -75,7 +75,10 @@ class Policy:
 
     def unresolved(self, folded: str, direction: Direction) -> int:
         """How many characters at the text's end a redaction or refusal may still grow from."""
-        return max((matcher.unresolved(folded, direction) for matcher in self._matchers), default=0)
+        most = 0
+        for matcher in self._matchers:
+            most = max(most, matcher.unresolved(folded, direction))
+        return most
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -58,21 +58,27 @@ class _Reader:
         longest, _ = ignorable_run(folded, len(text), 0)
         if longest > MAX_IGNORABLE_RUN:
             self._refuse(Hit(0, 0, 0, IGNORABLE_RUN, PLATFORM))
-        for hit in self._policy.find(folded, text, self._direction, -1, len(folded.text)):
-            self._act(hit, _written(folded, hit), [(0, index)])
+        for hit, start, end in self._find(folded, text):
+            self._act(hit, start, end, [(0, index)])
 
     def read_row(self, row: Sequence[int]) -> None:
         """Judge passages as one text; only what crosses a border counts."""
         text = "".join(self._passages[index].text for index in row)
         starts = list(accumulate((len(self._passages[index].text) for index in row), initial=0))
         folded = _join([self._folded[index] for index in row], starts)
-        for hit in self._policy.find(folded, text, self._direction, -1, len(folded.text)):
-            start, end = _written(folded, hit)
+        for hit, start, end in self._find(folded, text):
             first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
             if first < last:
-                self._act(hit, (start, end), [(starts[at], row[at]) for at in range(first, last + 1)])
+                self._act(hit, start, end, [(starts[at], row[at]) for at in range(first, last + 1)])
 
-    def _act(self, hit: Hit, span: tuple[int, int], places: list[tuple[int, int]]) -> None:
+    def _find(self, folded: Folded, text: str) -> Iterator[tuple[Hit, int, int]]:
+        """Hits with the code points that they span."""
+        whole = folded.closed(len(text))
+        for hit in self._policy.find(whole, text, self._direction, -1, len(whole.text)):
+            start, end = whole.written(hit.start, hit.end)
+            yield hit, start, min(end, len(text))
+
+    def _act(self, hit: Hit, start: int, end: int, places: list[tuple[int, int]]) -> None:
         """Count a hit; `places` are the starts, in the text read, of the passages that it touches."""
         self.verdict.add(hit)
         if hit.rule.action is Action.REFUSE:
@@ -80,9 +86,9 @@ class _Reader:
         if hit.rule.action is not Action.REDACT:
             return
         for first, index in places:
-            start, end = max(span[0] - first, 0), min(span[1] - first, len(self._passages[index].text))
-            if start < end:
-                merge(self._cuts[index], start, end, hit)
+            begin, stop = max(start - first, 0), min(end - first, len(self._passages[index].text))
+            if begin < stop:
+                merge(self._cuts[index], begin, stop, hit)
 
     def _refuse(self, hit: Hit) -> None:
         self.verdict.add(hit)
@@ -126,12 +132,6 @@ def redact(text: str, spans: Sequence[Span]) -> str:
         kept += [text[last : span.start], f"[{span.label}]"[:room]]
         last = span.end
     return "".join([*kept, text[last:]])
-
-
-def _written(folded: Folded, hit: Hit) -> tuple[int, int]:
-    if folded.offsets is None:
-        return hit.start, hit.end
-    return folded.offsets[hit.start], folded.offsets[hit.end - 1] + 1
 
 
 def _join(texts: Sequence[Folded], starts: Sequence[int]) -> Folded:

@@ -115,16 +115,18 @@ class Window:
         if self.refusal is not None:
             return None
         size = len(self._folded)
+        folded = Folded(self._folded, self._offsets)
+        if final:
+            folded = folded.closed(len(self._written))
         # A match that ends where the text does may still grow, or fail at its edge.
-        upto = size if final else size - 1
+        upto = size + 1 if final else size - 1
         if upto > self._decided:
-            folded = Folded(self._folded, self._offsets)
             for hit in self._policy.find(folded, self._written, Direction.OUTPUT, self._decided, upto):
-                if not self._act(hit):
+                if not self._act(hit, folded):
                     return None
             self._decided = upto
-        free = size if final else size - self._policy.unresolved(self._folded, Direction.OUTPUT)
-        delta = self._release(len(self._written) if free == size else self._place(free))
+        held = 0 if final else self._policy.unresolved(self._folded, Direction.OUTPUT)
+        delta = self._release(self._place(size - held) if held else len(self._written))
         if size > 2 * self._policy.window + 2:
             self._forget()
         return delta
@@ -132,14 +134,16 @@ class Window:
     def _place(self, folded: int) -> int:
         return folded if self._offsets is None else self._offsets[folded]
 
-    def _act(self, hit: Hit) -> bool:
+    def _act(self, hit: Hit, folded: Folded) -> bool:
         self.verdict.add(hit)
         if hit.rule.action is Action.REFUSE:
             self._refuse(hit)
             return False
         if hit.rule.action is Action.REDACT:
-            start, end = self._place(hit.start), self._place(hit.end - 1) + 1
-            merge(self._cuts, self._base + start, self._base + end, hit)
+            start, end = folded.written(hit.start, hit.end)
+            end = min(end, len(self._written))
+            if start < end:
+                merge(self._cuts, self._base + start, self._base + end, hit)
         return True
 
     def _refuse(self, hit: Hit) -> None:

@@ -28,7 +28,7 @@ rules:
     direction: both
     legal_basis: test
     description: two words with something between
-    patterns: ['\bmake .{0,12}\bnapalm\b']
+    patterns: ['\bmake .{0,12}\bnapalm\b', 'napalm\n', '\n\n']
   - id: card
     category: test
     action: redact
