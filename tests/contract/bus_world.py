@@ -90,15 +90,16 @@ async def read(reader: Reader, values: int, seconds: float = 20.0) -> list[Recor
     return list(found.values())
 
 
-async def read_all(reader: Reader, seconds: float = 0.1) -> list[Record]:
-    """What comes until nothing has come for a while."""
+async def read_all(reader: Reader, quiet: float = 0.15) -> list[Record]:
+    """What comes until nothing has come for `quiet` seconds."""
     found: list[Record] = []
-    while True:
-        polls = [await reader.poll(100, seconds) for _ in range(4)]
-        records = [record for polled in polls for batch in polled.values() for record in batch]
-        if not records:
-            return found
-        found += records
+    now = asyncio.get_running_loop().time
+    until_s = now() + quiet
+    while (left := until_s - now()) > 0:
+        for records in (await reader.poll(100, left)).values():
+            found += records
+            until_s = now() + quiet
+    return found
 
 
 async def nothing(partitions: Iterable[TopicPartition]) -> None:
