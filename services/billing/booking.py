@@ -62,6 +62,7 @@ class Booked(NamedTuple):
     fact: FactRow
     state: str
     """Terminal state in lower case, or `owner_lost`."""
+    currency: str
     settlement: Settlement
 
 
@@ -159,7 +160,7 @@ class _Books:
             if attempt not in counted:
                 self.expense(stray(row, usage))
         self._end(row, account.charge.total, seq, case.stored)
-        return Booked(found, state, account)
+        return Booked(found, state, row.currency, account)
 
     def expense(self, item: Expense) -> None:
         """Add output at the operator's expense; nothing where nothing was generated."""

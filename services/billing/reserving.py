@@ -20,6 +20,7 @@ from services.billing.rows import (
 )
 from services.billing.terms import LEVELS, Claim, Refusal, Terms
 from shared.errors import Kind
+from shared.storage.database import DatabaseError
 
 KEY_LIFE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an idempotency key is held."""
@@ -45,7 +46,7 @@ class Ask(NamedTuple):
     traceparent: bytes
 
 
-class Contended(Exception):
+class Contended(DatabaseError):
     """Another transaction took the money between the decision and the update: try the batch again."""
 
 

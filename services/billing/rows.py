@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, insert
 from sqlalchemy.dialects import sqlite
 
 from services.billing import tables
+from shared.bus.ports import Record
 from shared.money import Prices
 
 RESERVED: Final = "reserved"
@@ -78,19 +79,6 @@ class FactRow(NamedTuple):
     value: bytes
 
 
-class ParkedRow(NamedTuple):
-    """A row of `parked`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes
-    headers: str
-    reason: str
-
-
 def insertion(table: Table) -> str:
     """An INSERT of all columns, in the table's order."""
     return str(insert(table).compile(dialect=sqlite.dialect()))
@@ -100,7 +88,7 @@ INSERT_REQUEST: Final = insertion(tables.requests)
 INSERT_USAGE: Final = insertion(tables.usages)
 INSERT_FACT: Final = insertion(tables.facts)
 INSERT_LATE: Final = insertion(tables.late) + " ON CONFLICT DO NOTHING"
-INSERT_PARKED: Final = insertion(tables.parked) + " ON CONFLICT DO NOTHING"
+_INSERT_PARKED: Final = insertion(tables.parked) + " ON CONFLICT DO NOTHING"
 
 
 def write(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -109,7 +97,7 @@ def write(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]
         connection.exec_driver_sql(statement, list(rows))
 
 
-def keys(values: Iterable[str]) -> tuple[str]:
+def keys(values: Iterable[str | int]) -> tuple[str]:
     """The parameter of `IN (SELECT value FROM json_each(?))`."""
     return (json.dumps(list(values)),)
 
@@ -152,6 +140,21 @@ def read_facts(connection: Connection, requests: Iterable[str]) -> list[FactRow]
     return [FactRow(*row) for row in found]
 
 
+def write_parked(connection: Connection, parked: Iterable[tuple[Record, str]]) -> None:
+    """Keep records that cannot be settled, whole, each with the reason."""
+    rows = [
+        (*record[:6], json.dumps([[name, value.decode("latin-1")] for name, value in record.headers]), reason)
+        for record, reason in parked
+    ]
+    write(connection, _INSERT_PARKED, rows)
+
+
+def park(connection: Connection, record: Record, reason: str) -> None:
+    """Keep one record and pass it by."""
+    write_parked(connection, [(record, reason)])
+    advance(connection, record.topic, record.partition, record.offset + 1)
+
+
 def advance(connection: Connection, topic: str, partition: int, following: int) -> None:
     """Store that everything below offset `following` has had its effect; never goes back."""
     connection.exec_driver_sql(
@@ -165,3 +168,8 @@ def read_positions(connection: Connection) -> dict[tuple[str, int], int]:
     """The next offset of each (topic, partition) that was ever handled."""
     rows = connection.exec_driver_sql("SELECT topic, partition, next FROM positions")
     return {(topic, partition): following for topic, partition, following in rows}
+
+
+def touch(connection: Connection) -> None:
+    """Take the right to write and change nothing. Raises where the database cannot be written."""
+    connection.exec_driver_sql("UPDATE counters SET last = last WHERE name = 'entry'")

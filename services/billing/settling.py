@@ -14,20 +14,20 @@ from services.billing.evidence import close_of
 from services.billing.rows import (
     CLOSED,
     INSERT_LATE,
-    INSERT_PARKED,
     INSERT_REQUEST,
     INSERT_USAGE,
     SETTLED,
     FactRow,
-    ParkedRow,
     RequestRow,
     advance,
     read_facts,
     read_requests,
     read_usages,
     write,
+    write_parked,
 )
 from services.billing.settlement import awaited
+from shared.bus.ports import Record
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 
@@ -41,8 +41,7 @@ class UsageEvent(NamedTuple):
     request: str
     organisation: str
     usage: UsageRecorded
-    origin: ParkedRow
-    """The record, as it would be parked."""
+    origin: Record
     currency: str = ""
     """Of an operator's own generation, which has no row."""
     price: int = 0
@@ -57,7 +56,7 @@ class CloseEvent(NamedTuple):
     owner: str
     closed: RequestClosed
     traceparent: bytes
-    origin: ParkedRow
+    origin: Record
 
 
 @dataclass(slots=True)
@@ -70,7 +69,6 @@ class Batch:
     """Offset after its last record."""
     usages: list[UsageEvent] = field(default_factory=list)
     closes: list[CloseEvent] = field(default_factory=list)
-    parked: list[ParkedRow] = field(default_factory=list)
 
 
 class Settled(NamedTuple):
@@ -114,7 +112,7 @@ class _Work:
         self._expenses: list[Expense] = []
         self.again: set[str] = set()
         self.late: list[tuple[Any, ...]] = []
-        self.parked = list(batch.parked)
+        self.parked: list[tuple[Record, str]] = []
 
     def usage(self, event: UsageEvent) -> None:
         """Take one usage in."""
@@ -167,7 +165,7 @@ class _Work:
         """Write everything, settling the requests whose evidence is whole."""
         write(self._connection, INSERT_USAGE, self._fresh)
         write(self._connection, INSERT_LATE, self.late)
-        write(self._connection, INSERT_PARKED, self.parked)
+        write_parked(self._connection, self.parked)
         cases: list[Case] = []
         for request in sorted(self._touched):
             row = self._rows.get(request)
@@ -197,11 +195,11 @@ class _Work:
             ],
         )
 
-    def _late(self, request: str, kind: str, attempt: int, origin: ParkedRow) -> None:
+    def _late(self, request: str, kind: str, attempt: int, origin: Record) -> None:
         self.late.append((request, kind, attempt, origin.value, origin.timestamp_ms))
 
-    def _foreign(self, origin: ParkedRow) -> None:
-        self.parked.append(origin._replace(reason="tenant differs from the reservation's"))
+    def _foreign(self, origin: Record) -> None:
+        self.parked.append((origin, "tenant differs from the reservation's"))
 
 
 def _unreserved(event: CloseEvent) -> RequestRow:

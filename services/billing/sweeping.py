@@ -1,65 +1,141 @@
-"""What ends without an event: reservations whose owner is gone, and waits for usages that never come."""
+"""The sweeper: ends what no event will end, at the log's own time.
+
+A broker time T is past once an own pulse with a later one was read back, and everything that stood on
+`closed` and `usage` when asked after that has had its effect. Neither the database's clock nor the
+wall's is asked: while billing lags behind the log, nothing expires.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from services.billing.booking import Booked, Case, book
-from services.billing.evidence import close_of, lost
-from services.billing.rows import CLOSED, RequestRow, read_usages
-from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
-from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
+from services.billing import tables
+from services.billing.booking import Booked
+from services.billing.expiry import BATCH, expire, expire_earlier
+from services.billing.observing import Observer
+from services.billing.publishing import Facts
+from services.billing.rows import read_positions
+from shared.bus.ports import BusError, TopicPartition
+from shared.host import Host
+from shared.storage.database import Database, DatabaseError
+from shared.storage.outbox import Relay, append
 
-BATCH: Final = 500
+log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-def sweep_expired(connection: Connection, horizon_ms: int, now_ns: int) -> list[Booked]:
-    """Settle at most `BATCH` rows whose time is over.
+CATCH_UP_S: Final = 0.05
 
-    `horizon_ms` is a broker time up to which `closed` and `usage` have been read and have had their
-    effect. Fewer than `BATCH` in the result: there are no more.
-    """
-    return _end(
-        connection,
-        connection.exec_driver_sql(
-            "SELECT * FROM requests WHERE state IN ('reserved', 'refused') AND expires_ms < ?"
-            " UNION ALL SELECT * FROM requests WHERE state = 'closed' AND settle_by_ms < ? LIMIT ?",
-            (horizon_ms, horizon_ms, BATCH),
-        ),
-        now_ns,
-    )
+Ends = Callable[[], Awaitable[Mapping[TopicPartition, int]]]
+"""Offsets after the last record, now, of all partitions of `closed` and `usage`. Raises `BusError`."""
 
 
-def sweep_earlier(connection: Connection, incarnation: int, now_ns: int) -> list[Booked]:
-    """Settle at most `BATCH` open rows of other incarnations than this.
-
-    Right only where all owners and workers live in one process, and everything that was on `closed` and
-    `usage` at its start has had its effect: no more can come.
-    """
-    return _end(
-        connection,
-        connection.exec_driver_sql(
-            "SELECT * FROM requests WHERE state IN ('reserved', 'refused') AND owner <> ?"
-            " UNION ALL SELECT * FROM requests WHERE state = 'closed' AND owner <> ? LIMIT ?",
-            (str(incarnation), str(incarnation), BATCH),
-        ),
-        now_ns,
-    )
+class _Target(NamedTuple):
+    horizon_ms: int
+    ends: Mapping[TopicPartition, int]
 
 
-def _end(connection: Connection, found: Iterable[Sequence[Any]], now_ns: int) -> list[Booked]:
-    rows = [RequestRow(*row) for row in found]
-    stored = read_usages(connection, [row.request for row in rows]) if rows else {}
-    return book(connection, [_case(row, stored.get(row.request, {}), now_ns) for row in rows], (), now_ns)
+class Sweeper:
+    """Sweeps about once a second. Its facts go through the outbox: no redelivery publishes them again."""
 
+    def __init__(
+        self,
+        database: Database,
+        ends: Ends,
+        log_time_ms: Callable[[], int],
+        facts: Facts,
+        relay: Relay,
+        host: Host,
+        observer: Observer,
+        period_s: float,
+    ) -> None:
+        """`log_time_ms` tells the broker time of the newest own pulse read back, 0 while there is none."""
+        self._database = database
+        self._ends = ends
+        self._log_time_ms = log_time_ms
+        self._facts = facts
+        self._relay = relay
+        self._host = host
+        self._observer = observer
+        self._period_s = period_s
+        self._target: _Target | None = None
 
-def _case(row: RequestRow, values: Mapping[int, bytes], now_ns: int) -> Case:
-    usages = {attempt: UsageRecorded.FromString(value) for attempt, value in values.items()}
-    if row.state == CLOSED:
-        closed = RequestClosed.FromString(row.closed or b"")
-        return Case(row, closed, close_of(closed), usages, stored=True)
-    closed = lost(row, usages, now_ns)
-    return Case(row._replace(owner_lost=1), closed, close_of(closed), usages, stored=True)
+    async def recover(self) -> None:
+        """End what earlier lives of this process left open. Only where every owner and worker lives in it.
+
+        Returns once everything that was on `closed` and `usage` at the call has had its effect and what
+        was left is settled.
+        """
+        ends = await self._insist(self._ends)
+        while not await self._insist(lambda: self._reached(ends)):
+            await self._host.clock.sleep(CATCH_UP_S)
+        incarnation = self._host.incarnation
+        ended = await self._insist(
+            lambda: self._settle(lambda connection, now_ns: expire_earlier(connection, incarnation, now_ns))
+        )
+        if ended:
+            log.warning("%d requests of an earlier life were ended: their owner is lost", ended)
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await self._host.clock.sleep(self._period_s)
+            try:
+                await self.turn()
+            except (BusError, DatabaseError) as error:
+                log.warning("the sweeper waits: %s", error)
+
+    async def turn(self) -> int:
+        """Settle what is over as far as the log has been read; the number of requests settled.
+
+        A target that is not reached yet is kept: under steady load the newest end never is.
+        """
+        if self._target is None:
+            horizon_ms = self._log_time_ms()
+            if not horizon_ms:
+                return 0
+            self._target = _Target(horizon_ms, await self._ends())
+        target = self._target
+        if not await self._reached(target.ends):
+            return 0
+        self._target = None
+        return await self._settle(lambda connection, now_ns: expire(connection, target.horizon_ms, now_ns))
+
+    async def _reached(self, ends: Mapping[TopicPartition, int]) -> bool:
+        positions = await self._database.read(read_positions)
+        return all(positions.get(place, 0) >= end for place, end in ends.items())
+
+    async def _settle(self, end: Callable[[Connection, int], list[Booked]]) -> int:
+        total = 0
+        while True:
+            turn = self._observer.turn("requests")
+            now_ns = self._host.clock.time_ns()
+            booked = await self._database.transact(partial(self._write, end, now_ns))
+            for item in booked:
+                self._observer.settled(turn, item)
+            self._observer.end_settle(turn)
+            if booked:
+                self._relay.wake()
+            total += len(booked)
+            if len(booked) < BATCH:
+                return total
+
+    def _write(
+        self, end: Callable[[Connection, int], list[Booked]], now_ns: int, connection: Connection
+    ) -> list[Booked]:
+        booked = end(connection, now_ns)
+        append(connection, tables.outbox, [self._facts.outgoing(item.fact) for item in booked])
+        return booked
+
+    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await step()
+            except (BusError, DatabaseError) as error:
+                log.warning("the sweeper waits: %s", error)
+                await self._host.clock.sleep(self._period_s)

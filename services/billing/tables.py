@@ -90,6 +90,7 @@ requests = Table(
     Column("seq", BigInteger),
     CheckConstraint("billed >= 0 AND billed <= reserved", name="requests_within_reservation"),
     CheckConstraint("(state = 'settled') = (seq IS NOT NULL)", name="requests_settled_with_seq"),
+    Index("requests_by_key", "organisation", "project", "key_id"),
     Index("requests_open", "expires_ms", sqlite_where=text("state IN ('reserved', 'refused')")),
     Index("requests_waiting", "settle_by_ms", sqlite_where=text("state = 'closed'")),
 )

@@ -72,22 +72,26 @@ def terms(
     try:
         amount = reservation(prices, *size)
         found = [
-            _claim(configuration, number, identifier, organisation.time_zone, at_ms)
+            claim(configuration, number, identifier, organisation.time_zone, at_ms)
             for number, identifier in enumerate(scope, 1)
         ]
     except AmountTooLarge:
         return Refusal(Kind.PRICE_MISSING, "the price of this model is too large to be counted")
     except TimeZoneUnknown:
         return Refusal(Kind.PRICE_MISSING, "the time zone of your organisation is not known")
-    for claim in found:
-        if claim and claim.currency != organisation.currency:
-            message = f"the budget of this {LEVELS[claim.level - 1]} is not in {organisation.currency}"
+    for one in found:
+        if one and one.currency != organisation.currency:
+            message = f"the budget of this {LEVELS[one.level - 1]} is not in {organisation.currency}"
             return Refusal(Kind.BUDGET, message)
     claims = (found[0], found[1], found[2])
     return Terms(amount, prices, price.version, organisation.currency, claims)
 
 
-def _claim(configuration: Configuration, level: int, identifier: str, zone: str, at_ms: int) -> Claim | None:
+def claim(configuration: Configuration, level: int, identifier: str, zone: str, at_ms: int) -> Claim | None:
+    """The budget of an object in the period that holds a broker time; None = unlimited.
+
+    Raises `TimeZoneUnknown`.
+    """
     budget = configuration.budget_of(LEVELS[level - 1], identifier)
     if budget is None:
         return None

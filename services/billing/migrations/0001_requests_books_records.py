@@ -79,6 +79,7 @@ def _requests() -> None:
         sa.UniqueConstraint("idempotency"),
     )
     with op.batch_alter_table("requests", schema=None) as batch_op:
+        batch_op.create_index("requests_by_key", ["organisation", "project", "key_id"], unique=False)
         batch_op.create_index(
             "requests_open",
             ["expires_ms"],

@@ -11,12 +11,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from services.billing.booking import Booked
+from services.billing.expiry import expire, expire_earlier
 from services.billing.reserving import Ask, idempotency, reserve
-from services.billing.rows import ParkedRow, RequestRow, read_requests
+from services.billing.rows import RequestRow, read_requests
 from services.billing.settling import Batch, CloseEvent, Settled, UsageEvent, settle_batch
-from services.billing.sweeping import sweep_earlier, sweep_expired
 from services.billing.tables import metadata
 from services.billing.terms import Size, terms
+from shared.bus.ports import Record
 from shared.clock import SystemClock
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as config
@@ -176,10 +177,22 @@ class World:
         return self._settle(batch)
 
     def sweep(self, horizon_ms: int) -> list[Booked]:
-        return self.run(lambda connection: sweep_expired(connection, horizon_ms, NOW_NS))
+        return self.run(lambda connection: expire(connection, horizon_ms, NOW_NS))
 
     def reopen(self, incarnation: int) -> list[Booked]:
-        return self.run(lambda connection: sweep_earlier(connection, incarnation, NOW_NS))
+        return self.run(lambda connection: expire_earlier(connection, incarnation, NOW_NS))
+
+    def forge(self, statement: str, *parameters: object) -> None:
+        """Change the books as somebody with the file in hand could."""
+        with self.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            for pragma in ("foreign_keys=OFF", "ignore_check_constraints=ON"):
+                raw.execute(f"PRAGMA {pragma}")
+            changed = raw.execute(statement, parameters).rowcount
+            for pragma in ("foreign_keys=ON", "ignore_check_constraints=OFF"):
+                raw.execute(f"PRAGMA {pragma}")
+        assert changed
 
     def accounts(self) -> dict[str, int]:
         rows = self.rows("SELECT account, SUM(amount) FROM lines GROUP BY account ORDER BY account")
@@ -215,8 +228,8 @@ def memory() -> Engine:
     return engine
 
 
-def _record(topic: str, value: bytes) -> ParkedRow:
-    return ParkedRow(topic, 0, 0, NOW_NS // 1_000_000, None, value, "[]", "")
+def _record(topic: str, value: bytes) -> Record:
+    return Record(topic, 0, 0, NOW_NS // 1_000_000, None, value, ())
 
 
 def facts(settled: Settled) -> Sequence[str]:

@@ -1,0 +1,160 @@
+"""What an operator sees of billing: short spans in each request's trace, and bound metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter
+
+from services.billing.booking import STATES, Booked
+from services.billing.evidence import OWNER_LOST
+from services.billing.rows import RequestRow
+from shared.clock import Clock
+from shared.telemetry import Recorder, SpanKind, Telemetry, format_traceparent, parse_traceparent
+from shared.telemetry import semconv as names
+from shared.telemetry.trace import TraceContext
+
+NANOS: Final = 1e-9
+
+
+class Turn:
+    """One batch: when it began and, once a sampled request is met, the batch's own span."""
+
+    __slots__ = ("begun", "context", "topic")
+
+    def __init__(self, topic: str, begun: int) -> None:
+        self.topic = topic
+        self.begun = begun
+        self.context: TraceContext | None = None
+
+
+class Observer:
+    """Records spans and metrics of reservations and settlements."""
+
+    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
+        metrics = telemetry.metrics("billing")
+        self._recorder: Recorder = telemetry.recorder("billing")
+        self._clock = clock
+        text = "Answers to reserves: reserved, or the kind of the refusal."
+        self._answers = metrics.counter("reservations", text, ("outcome",))
+        self._reserve_seconds = metrics.seconds("reserve_seconds", "From a batch's arrival to its commit.")
+        self._settle_seconds = metrics.seconds("settle_seconds", "From a batch's arrival to its facts.")
+        settled = metrics.counter("settled", "Settled requests by terminal state.", ("state",))
+        self._settled = {state: settled.labels(state) for state in (*STATES.values(), OWNER_LOST)}
+        tokens = metrics.counter("tokens", "Output tokens of settled requests.", ("what",))
+        self._tokens = [tokens.labels(what) for what in ("generated", "delivered", "billed")]
+        money = metrics.counter("money", "Currency units that were settled.", ("what", "currency"))
+        self._money = money
+        self._bound_money: dict[tuple[str, str], Counter] = {}
+        self._missing = metrics.counter("usage_missing", "Settlements that a usage never came for.")
+        self._late = metrics.counter("late", "Usages and closes that came after the settlement.")
+        self._parked = metrics.counter("parked", "Records that could not be understood.", ("topic",))
+
+    def turn(self, topic: str) -> Turn:
+        """A batch begins."""
+        return Turn(topic, self._clock.time_ns())
+
+    def reserved(self, turn: Turn, row: RequestRow, traceparent: bytes) -> bytes:
+        """Note one answered reserve; the `traceparent` that its answer carries on."""
+        outcome = row.refusal or "RESERVED"
+        self._answers.labels(outcome).inc()
+        parent = parse_traceparent(traceparent)
+        if parent is None or not parent.sampled:
+            return traceparent
+        attributes = (
+            (names.MESSAGING_DESTINATION_NAME, turn.topic),
+            (names.MESSAGING_OPERATION_TYPE, "process"),
+            (names.FREEHOLD_TENANT, row.organisation),
+            (names.FREEHOLD_AMOUNT_NANOS, row.reserved),
+            ("freehold.outcome", outcome),
+        )
+        return self._span("billing reserve", turn, parent, attributes, row.request)
+
+    def settled(self, turn: Turn, item: Booked) -> bytes:
+        """Note one settlement; the `traceparent` that its fact carries on."""
+        account, fact = item.settlement, item.fact
+        self._settled[item.state].inc()
+        counts = (account.generated, account.delivered, account.billed)
+        for counter, count in zip(self._tokens, counts, strict=True):
+            counter.inc(count)
+        self._count_money("billed", item.currency, account.charge.total)
+        if account.operator_cost:
+            self._count_money("operator_cost", item.currency, account.operator_cost)
+        if account.usage_missing:
+            self._missing.inc()
+        parent = parse_traceparent(fact.traceparent)
+        if parent is None or not parent.sampled:
+            return fact.traceparent
+        attributes = (
+            (names.FREEHOLD_TENANT, fact.organisation),
+            (names.FREEHOLD_STATE, item.state),
+            (names.FREEHOLD_AMOUNT_NANOS, account.charge.total),
+            (names.GEN_AI_USAGE_INPUT_TOKENS, account.prompt),
+            (names.GEN_AI_USAGE_OUTPUT_TOKENS, account.billed),
+            ("freehold.seq", fact.seq),
+        )
+        return self._span("billing settle", turn, parent, attributes, fact.request)
+
+    def late(self, count: int) -> None:
+        """Events came after their request's settlement."""
+        if count:
+            self._late.inc(count)
+
+    def parked(self, topic: str, count: int = 1) -> None:
+        """Records were parked."""
+        if count:
+            self._parked.labels(topic).inc(count)
+
+    def end_reserve(self, turn: Turn) -> None:
+        """A batch of reserves is committed and answered."""
+        self._end(turn)
+        self._reserve_seconds.observe(max(0, self._clock.time_ns() - turn.begun) * NANOS)
+
+    def end_settle(self, turn: Turn) -> None:
+        """A batch of evidence is committed and its facts are durable."""
+        self._end(turn)
+        self._settle_seconds.observe(max(0, self._clock.time_ns() - turn.begun) * NANOS)
+
+    def _span(
+        self,
+        name: str,
+        turn: Turn,
+        parent: TraceContext,
+        attributes: tuple[tuple[str, str | int], ...],
+        request: str,
+    ) -> bytes:
+        if turn.context is None:
+            turn.context = self._recorder.root(sampled=True)
+        context = self._recorder.child(parent)
+        self._recorder.record(
+            name,
+            context,
+            parent,
+            turn.begun,
+            self._clock.time_ns(),
+            SpanKind.CONSUMER,
+            attributes,
+            (turn.context,),
+            request=request,
+        )
+        return format_traceparent(context)
+
+    def _end(self, turn: Turn) -> None:
+        if turn.context is not None:
+            attributes = ((names.MESSAGING_DESTINATION_NAME, turn.topic),)
+            now = self._clock.time_ns()
+            self._recorder.record(
+                f"billing batch of {turn.topic}",
+                turn.context,
+                None,
+                turn.begun,
+                now,
+                SpanKind.CONSUMER,
+                attributes,
+            )
+
+    def _count_money(self, what: str, currency: str, amount: int) -> None:
+        bound = self._bound_money.get((what, currency))
+        if bound is None:
+            bound = self._bound_money[what, currency] = self._money.labels(what, currency)
+        bound.inc(amount * NANOS)

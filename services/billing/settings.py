@@ -1,0 +1,32 @@
+"""Settings of billing."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class BillingSettings(BaseSettings):
+    """Read from the environment, prefix `FREEHOLD_BILLING_`."""
+
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_BILLING_", frozen=True, extra="ignore")
+
+    member: str = Field(
+        default="billing-0",
+        min_length=1,
+        description="Name of this replica in its consumer groups; keeps its partitions over a restart.",
+    )
+    sole_process: bool = Field(
+        default=True,
+        description="Every edge and worker lives in this process: what an earlier life left open has no"
+        " owner and is ended at start. False wherever services run apart.",
+    )
+    sweep_period_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Seconds between looks for reservations and waits that are over.",
+    )
+    max_records: int = Field(
+        default=500, ge=1, le=10_000, description="Most records taken at once, and so in one transaction."
+    )
