@@ -1,0 +1,98 @@
+"""What an operator sees of generation: one span an attempt, and bound metrics."""
+
+from __future__ import annotations
+
+from services.inference.attempts import Attempt
+from services.inference.scheduler import Finish, Step
+from shared.clock import Clock
+from shared.telemetry import (
+    Recorder,
+    SpanKind,
+    Telemetry,
+    TraceContext,
+    format_traceparent,
+    parse_traceparent,
+)
+from shared.telemetry import semconv as names
+
+
+class Observer:
+    """Records spans and metrics of attempts and steps."""
+
+    def __init__(self, telemetry: Telemetry, clock: Clock, model: str) -> None:
+        metrics = telemetry.metrics("inference")
+        self._recorder: Recorder = telemetry.recorder("inference")
+        self._clock = clock
+        self._model = model
+        self._spans: dict[Attempt, tuple[TraceContext, TraceContext]] = {}
+        self._first = metrics.seconds("time_to_first_token_seconds", "From work to its first id.")
+        self._pace = metrics.seconds("time_per_output_token_seconds", "Mean of an attempt, after the first.")
+        tokens = metrics.counter("tokens", "Tokens by kind.", ("kind",))
+        self._prefilled = tokens.labels("prefilled")
+        self._cached = tokens.labels("cached")
+        self._generated = tokens.labels("generated")
+        ends = metrics.counter("attempts", "Attempts that ended, by reason.", ("reason",))
+        self._ends = {finish: ends.labels(finish.value) for finish in Finish}
+        rejected = metrics.counter("rejected", "Work that was not taken, by reason.", ("reason",))
+        self._rejected = {reason: rejected.labels(reason) for reason in ("full", "cells", "model")}
+        self._running = metrics.gauge("running", "Attempts that run or wait for a slot.")
+        self._failures = metrics.counter("failed_steps", "Steps that the engine failed.")
+
+    def begin(self, attempt: Attempt) -> bytes:
+        """The attempt was taken; returns the `traceparent` that its frames and usage carry on."""
+        self._running.inc()
+        parent = parse_traceparent(attempt.envelope.traceparent)
+        if parent is None:
+            return attempt.envelope.traceparent
+        context = self._recorder.child(parent)
+        self._spans[attempt] = (context, parent)
+        return format_traceparent(context)
+
+    def rejected(self, reason: str) -> None:
+        """Work was not taken."""
+        self._rejected[reason].inc()
+
+    def first(self, attempt: Attempt) -> None:
+        """The attempt's first id was given out."""
+        if attempt.first is not None:
+            self._first.observe(attempt.first - attempt.begun)
+
+    def step(self, step: Step) -> None:
+        """A step of the engine."""
+        if step.prefilled:
+            self._prefilled.inc(step.prefilled)
+        if step.drawn:
+            self._generated.inc(step.drawn)
+        if step.error:
+            self._failures.inc()
+
+    def end(self, attempt: Attempt) -> None:
+        """The engine has ended the attempt."""
+        self._running.dec()
+        finish = attempt.finish or Finish.FAILED
+        self._ends[finish].inc()
+        self._cached.inc(attempt.cached)
+        generated = attempt.generated
+        if attempt.first is not None and generated > 1:
+            self._pace.observe((self._clock.monotonic() - attempt.first) / (generated - 1))
+        span = self._spans.pop(attempt, None)
+        if span is None:
+            return
+        self._recorder.record(
+            "inference generate",
+            *span,
+            attempt.begun_ns,
+            self._clock.time_ns(),
+            SpanKind.CONSUMER,
+            (
+                (names.MESSAGING_DESTINATION_NAME, "work"),
+                (names.GEN_AI_REQUEST_MODEL, self._model),
+                (names.FREEHOLD_ATTEMPT, attempt.envelope.attempt),
+                (names.GEN_AI_USAGE_INPUT_TOKENS, len(attempt.work.prompt)),
+                (names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, attempt.cached),
+                (names.GEN_AI_USAGE_OUTPUT_TOKENS, generated),
+                (names.GEN_AI_RESPONSE_FINISH_REASONS, finish.value),
+            ),
+            error="the engine failed" if finish is Finish.FAILED else None,
+            request=attempt.envelope.request,
+        )

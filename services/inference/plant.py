@@ -1,0 +1,124 @@
+"""A loaded worker: everything that exists only once there is an engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from services.inference.admission import Admission
+from services.inference.asking import understand
+from services.inference.attempts import Work
+from services.inference.detokenize import Texts
+from services.inference.engine import Capabilities, Engine
+from services.inference.frames import Frames
+from services.inference.generation import Generation
+from services.inference.handlers import Handler
+from services.inference.loading import Sizes
+from services.inference.observing import Observer
+from services.inference.replies import Replies
+from services.inference.scheduler import LEAST_PREFILL, Scheduler
+from services.inference.settings import InferenceSettings
+from services.inference.usage import Usage
+from services.inference.watch import Watch
+from services.inference.worker import Worker
+from shared.bus.consumer import Assigned, Consumer
+from shared.bus.ports import Start, TopicPartition
+from shared.bus.topics import Topics
+from shared.contracts.freehold.edge.v1.events_pb2 import GenerateTokens
+from shared.executor import Executor
+from shared.lifecycle import Tasks
+from shared.models.manifest import Manifest
+from shared.platform import Platform
+
+
+class Plan(NamedTuple):
+    """Sizes that follow from the settings."""
+
+    slots: int
+    prefill_tokens: int
+    sizes: Sizes
+
+
+class Plant(NamedTuple):
+    """The parts that the service starts, asks and stops."""
+
+    capabilities: Capabilities
+    worker: Worker
+    generation: Generation
+    usage: Usage
+    watch: Watch
+    replies: Replies
+    handler: Handler
+    consumer: Consumer
+    understand: Callable[[GenerateTokens], Work]
+
+    def run(self, tasks: Tasks) -> None:
+        """Start what runs for ever."""
+        tasks.spawn(self.worker.run(self.generation.on_steps), "engine")
+        tasks.spawn(self.usage.run(self.generation.on_durable), "usage")
+        tasks.spawn(self.watch.run(), "watch")
+
+
+def plan(settings: InferenceSettings) -> Plan:
+    """What the engine is made for."""
+    slots = settings.chosen(settings.slots, 16, 256)
+    prefill_tokens = settings.chosen(settings.prefill_tokens, 64, 8_192)
+    sizes = Sizes(
+        cells=settings.chosen(settings.cells, 8_192, 1 << 20),
+        sequences=slots + settings.kept_sequences,
+        batch=max(prefill_tokens, slots + LEAST_PREFILL),
+        threads=settings.threads or len(os.sched_getaffinity(0)),
+        gpu_layers=settings.gpu_layers,
+    )
+    return Plan(slots, prefill_tokens, sizes)
+
+
+def assemble(
+    settings: InferenceSettings,
+    platform: Platform,
+    topics: Topics,
+    tasks: Tasks,
+    manifest: Manifest,
+    engine: Engine,
+    executor: Executor,
+) -> Plant:
+    """The worker around a loaded engine, which lives on `executor`'s thread."""
+    host, bus = platform.host, platform.bus
+    made = plan(settings)
+    capabilities = engine.capabilities
+    texts = Texts(engine.vocabulary.pieces)
+
+    def understood(asked: GenerateTokens) -> Work:
+        return understand(asked, manifest, capabilities.context, len(texts.whole))
+
+    worker = Worker(engine, Scheduler(engine, made.slots, made.prefill_tokens), executor, host.clock)
+    usage = Usage(bus, host, manifest.name, manifest.weights_sha256)
+    observer = Observer(platform.telemetry, host.clock, manifest.name)
+    replies = Replies(bus, host.incarnation)
+    admission = Admission(made.slots, settings.queue, capabilities.cells)
+    generation = Generation(
+        host, worker, usage, admission, capabilities, texts, observer, replies.engine_failed
+    )
+    frames = Frames(bus, host, tasks)
+    handler = Handler(
+        replies,
+        host.incarnation,
+        generation,
+        frames,
+        observer,
+        understood,
+        manifest.weights_sha256,
+        settings.seat,
+    )
+    consumer = Consumer(
+        bus,
+        host,
+        topics,
+        Assigned((TopicPartition("work", settings.seat),), Start.END),
+        handler,
+        on_poison=handler.answer_poison,
+        observer=platform.telemetry.consumer("inference"),
+    )
+    watch = Watch(host.clock, generation, frames, platform.pulses.owner_gone)
+    return Plant(capabilities, worker, generation, usage, watch, replies, handler, consumer, understood)

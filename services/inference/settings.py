@@ -1,0 +1,64 @@
+"""Settings of the inference worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class InferenceSettings(BaseSettings):
+    """Read from the environment, prefix `FREEHOLD_INFERENCE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_INFERENCE_", frozen=True, extra="ignore")
+
+    engine: Literal["llama", "synthetic"] = Field(
+        default="llama", description="`llama` runs the model; `synthetic` draws seeded words without one."
+    )
+    manifest: Path = Field(
+        default=ROOT / "ops" / "models" / "smollm2-135m-instruct.yaml",
+        description="Manifest of the served model.",
+    )
+    library: Path | None = Field(
+        default=None,
+        description="llama.cpp's shared library, for NPUs and GPUs; none = the one in the xllamacpp wheel.",
+    )
+    seat: int = Field(default=0, ge=0, description="Partition of `work` that this worker reads.")
+    threads: int = Field(default=0, ge=0, description="Threads of the engine; 0 = one per usable core.")
+    gpu_layers: int = Field(default=0, ge=-1, description="Layers on the device; -1 = all.")
+    slots: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Sequences that run at a time; 0 = 16 with llama, 256 with synthetic.",
+    )
+    queue: int = Field(default=4, ge=0, description="Accepted choices that may wait for a slot.")
+    cells: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that all sequences together hold (SmolLM2: 23 kB each, so 8,192 take 189 MB); "
+        "0 = 8,192 with llama, 1,048,576 with synthetic.",
+    )
+    kept_sequences: int = Field(
+        default=48, ge=1, description="Ended sequences that are kept for their prefixes, beside the running."
+    )
+    prefill_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens of a step, running sequences included. More takes prompts in faster, fewer "
+        "cancels and streams smoother; 0 = 64 with llama, 8,192 with synthetic.",
+    )
+    tokens_per_second: float = Field(
+        default=0.0, ge=0.0, description="Pace of each synthetic sequence; 0 = as fast as possible."
+    )
+    diagnostics: bool = Field(
+        default=False, description="Whether operators may call Generate, which gives ids and times, no text."
+    )
+
+    def chosen(self, own: int, llama: int, synthetic: int) -> int:
+        """A setting's own value, or where it is 0 the engine's default."""
+        return own or (llama if self.engine == "llama" else synthetic)
