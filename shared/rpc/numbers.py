@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 import grpc
@@ -30,15 +31,15 @@ class Numbers(Protocol):
 
 
 class FixedNumbers:
-    """Numbers that a setting names."""
+    """Numbers that a setting names, all of them at once."""
 
-    def __init__(self, numbers: list[int]) -> None:
-        self._numbers = numbers
+    def __init__(self, lanes: Sequence[int] = (), seats: Sequence[int] = ()) -> None:
+        self._numbers = {pb.NUMBER_KIND_LANE: list(lanes), pb.NUMBER_KIND_SEAT: list(seats)}
 
     async def claim(self, kind: pb.NumberKind, count: int, incarnation: int) -> list[int]:
-        """See `Numbers.claim`; the first `count` of those named."""
-        del kind, incarnation
-        return self._numbers[:count]
+        """See `Numbers.claim`; `count` does not bound what a setting names."""
+        del count, incarnation
+        return list(self._numbers[kind])
 
 
 class ControlNumbers:

@@ -1,0 +1,192 @@
+"""Records of the owner's lanes in, events of its requests out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from services.edge.chain import Delta, Ending
+from services.edge.dispatching import Dispatcher
+from services.edge.effects import Effects
+from services.edge.entry import Entry, InFlight
+from services.edge.observing import Observer
+from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.ports import Record
+from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
+from shared.contracts.freehold.inference.v1.events_pb2 import (
+    FAIL_REASON_DRAINING,
+    Running,
+    WorkAccepted,
+    WorkFailed,
+    WorkRejected,
+)
+from shared.contracts.freehold.moderation.v1.events_pb2 import Screened, VettedFrame
+from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed, RequestRefused
+from shared.contracts.freehold.tokenizer.v1.events_pb2 import Encoded
+from shared.ids import unpack
+
+log = logging.getLogger(__name__)
+
+Apply = Callable[[Entry, Effects, float], None]
+Unheld = Callable[[Envelope, str, int, int], None]
+"""Called with a report's envelope, and request, attempt and seat that it lists and nobody here holds."""
+
+
+class Handlers:
+    """One per owner. A record at fault is counted, set aside by `dead_letter`, and fails its request
+    where its headers name one.
+    """
+
+    def __init__(
+        self,
+        incarnation: int,
+        in_flight: InFlight,
+        dispatcher: Dispatcher,
+        observer: Observer,
+        apply: Apply,
+        unheld: Unheld,
+        dead_letter: Callable[[Record, Exception], None],
+    ) -> None:
+        self._incarnation = incarnation
+        self._in_flight = in_flight
+        self._dispatcher = dispatcher
+        self._observer = observer
+        self._apply = apply
+        self._unheld = unheld
+        self._dead_letter = dead_letter
+
+    def reply(self, record: Record, now: float) -> None:
+        """One record of `replies`."""
+        envelope: Envelope | None = None
+        try:
+            envelope = parse_envelope(record.headers)
+            if envelope.owner != self._incarnation:
+                return
+            self._reply(envelope, record.value, now)
+        except Exception as error:  # noqa: BLE001 - one record must not stop the reader
+            self._set_aside(record, error)
+            entry = self._in_flight.by_request.get(envelope.request) if envelope else None
+            if envelope and entry:
+                effects = entry.machine.step_failed(_STAGES.get(envelope.type, "reply"), envelope.attempt)
+                self._apply(entry, effects, now)
+
+    def completion(self, record: Record, now: float) -> None:
+        """One record of `completions`."""
+        try:
+            if parse_envelope(record.headers).owner == self._incarnation:
+                self._vetted(VettedFrame.FromString(record.value), now)
+        except Exception as error:  # noqa: BLE001 - one record must not stop the reader
+            self._set_aside(record, error)
+
+    def _set_aside(self, record: Record, error: Exception) -> None:
+        log.exception("%s/%d/%d cannot be handled", record.topic, record.partition, record.offset)
+        self._observer.undecodable.inc()
+        self._dead_letter(record, error)
+
+    def _reply(self, envelope: Envelope, value: bytes, now: float) -> None:
+        if envelope.type == _RUNNING:
+            self._running(envelope, Running.FromString(value), now)
+            return
+        message, event = _EVENTS[envelope.type]
+        entry = self._in_flight.by_request.get(envelope.request)
+        if entry is None:
+            self._observer.late.inc()
+            return
+        answer = message.FromString(value)
+        worker = entry.worker
+        effects = event(entry, envelope, answer, now)
+        if message is WorkRejected and effects:
+            self._dispatcher.rejected(worker)
+        self._apply(entry, effects, now)
+
+    def _running(self, envelope: Envelope, report: Running, now: float) -> None:
+        listed: dict[tuple[bytes, int], dict[int, tuple[int, bool]]] = {}
+        for one in report.attempts:
+            choices = listed.setdefault((one.request, one.attempt), {})
+            choices[one.choice] = (one.produced, one.ended)
+        for entry in self._in_flight.all():
+            if entry.worker == envelope.sender and (attempt := entry.machine.current) is not None:
+                found = listed.pop((entry.octets, attempt.number), None)
+                effects = entry.machine.reported(now, envelope.sender, report.work_offset, found)
+                self._apply(entry, effects, now)
+        for (octets, number), choices in listed.items():
+            if not all(ended for _, ended in choices.values()):
+                self._unheld(envelope, unpack(octets), number, report.seat)
+
+    def _vetted(self, vetted: VettedFrame, now: float) -> None:
+        frame = vetted.frame
+        entries = list(map(self._in_flight.by_octets.get, frame.request))
+        attempts, choices = list(frame.attempt), list(frame.choice)
+        apply = self._apply
+        ids, lengths = list(frame.ids), list(frame.lengths)
+        if not sum(frame.text_count) == len(ids) == len(lengths):
+            raise ValueError("the columns of a frame do not fit each other")
+        first = 0
+        for stream, start, count, text in zip(
+            frame.text_stream, frame.text_index, frame.text_count, frame.text, strict=True
+        ):
+            after = first + count
+            if (entry := entries[stream]) is not None:
+                delta = Delta(start, ids[first:after], lengths[first:after], text)
+                effects = entry.machine.delta(
+                    now, attempts[stream], choices[stream], delta, entry.answer.room
+                )
+                if effects:
+                    apply(entry, effects, now)
+            first = after
+        for verdict in vetted.verdicts:
+            if entry := entries[verdict.stream]:
+                apply(entry, entry.machine.judged(now, attempts[verdict.stream], verdict), now)
+        for end in frame.ends:
+            if entry := entries[end.stream]:
+                ending = Ending(end.reason, end.generated, end.prompt, end.cached)
+                number = choices[end.stream]
+                apply(entry, entry.machine.ended(now, attempts[end.stream], number, ending), now)
+        for refused in vetted.refused:
+            if entry := entries[refused.stream]:
+                apply(entry, entry.machine.stream_refused(now, attempts[refused.stream], refused), now)
+        for broken in vetted.broken:
+            if entry := entries[broken.stream]:
+                apply(entry, entry.machine.stream_broken(now, attempts[broken.stream]), now)
+
+
+Event = Callable[[Entry, Envelope, Any, float], Effects]
+
+_EVENTS: dict[str, tuple[type[Message], Event]] = {
+    message.DESCRIPTOR.name: (message, event)
+    for message, event in (
+        (Screened, lambda entry, _, answer, now: entry.machine.screened(now, answer)),
+        (Encoded, lambda entry, _, answer, now: entry.machine.encoded(now, answer)),
+        (BudgetReserved, lambda entry, _, answer, now: entry.machine.reserved(now, answer)),
+        (RequestRefused, lambda entry, _, answer, now: entry.machine.refused(now, answer)),
+        (RequestFailed, lambda entry, to, answer, _: entry.machine.step_failed(answer.stage, to.attempt)),
+        (
+            WorkAccepted,
+            lambda entry, to, answer, now: entry.machine.work_accepted(
+                now, to.attempt, answer.weights_digest
+            ),
+        ),
+        (
+            WorkRejected,
+            lambda entry, to, answer, now: entry.machine.work_rejected(now, to.attempt, answer.reason),
+        ),
+        (
+            WorkFailed,
+            lambda entry, to, answer, now: entry.machine.work_failed(
+                now, to.attempt, draining=answer.reason == FAIL_REASON_DRAINING
+            ),
+        ),
+    )
+}
+_RUNNING = Running.DESCRIPTOR.name
+_STAGES = {
+    "Screened": "moderation",
+    "Encoded": "tokenizer",
+    "BudgetReserved": "billing",
+    "WorkAccepted": "inference",
+    "WorkRejected": "inference",
+    "WorkFailed": "inference",
+}
