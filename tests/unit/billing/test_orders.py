@@ -22,12 +22,18 @@ from shared.contracts.freehold.edge.v1.events_pb2 import (
     RequestClosed,
 )
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
-from shared.contracts.freehold.platform.v1.outcome_pb2 import TerminalState
+from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from tests.unit.billing.world import NOW_NS, ORGANISATION, TRACE, World, budget, closed, ids, usage
 
 NOW_MS = NOW_NS // 1_000_000
 REQUESTS = [ids.request() for _ in range(3)]
-STATES = [TerminalState.Value(name) for name, number in TerminalState.items() if number]
+STATES = [
+    outcome.TERMINAL_STATE_COMPLETED,
+    outcome.TERMINAL_STATE_REFUSED,
+    outcome.TERMINAL_STATE_FAILED,
+    outcome.TERMINAL_STATE_CANCELLED,
+    outcome.TERMINAL_STATE_EXPIRED,
+]
 
 
 class Story(NamedTuple):
