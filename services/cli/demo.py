@@ -213,7 +213,7 @@ class Tour:
         async def kept() -> str | None:
             headers = {"Authorization": f"Bearer {self._key}"}
             response = await self._client.get(f"/receipts/{request}", headers=headers)
-            return f"leaf {response.json()['leaf_index']}" if response.status_code == httpx.codes.OK else None
+            return f"leaf {response.json()['index']}" if response.status_code == httpx.codes.OK else None
 
         return await _eventually(kept) or "pending"
 

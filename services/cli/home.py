@@ -60,6 +60,18 @@ class Home:
             os.close(self._lock_handle)
             self._lock_handle = None
 
+    @property
+    def _socket(self) -> Path:
+        return Path(self.address.removeprefix("unix:"))
+
+    def clear_socket(self) -> None:
+        """Remove what a killed process left; the lock says that nobody listens there."""
+        self._socket.unlink(missing_ok=True)
+
+    def protect_socket(self) -> None:
+        """Let only this user connect."""
+        self._socket.chmod(0o600)
+
     def secret(self, name: str, chance: random.Random) -> bytes:
         """32 random bytes in hexadecimal, made when first asked for. Raises `FreeholdError` where lost."""
         path = self.path / "secrets" / name

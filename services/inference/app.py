@@ -10,7 +10,7 @@ import grpc
 from services.inference import rpc
 from services.inference.desk import Desk, Loaded
 from services.inference.engine import Engine
-from services.inference.loading import LoadError, load_engine
+from services.inference.loading import LoadError, as_served, load_engine
 from services.inference.plant import Plant, assemble, plan
 from services.inference.rpc import InferenceServicer
 from services.inference.settings import InferenceSettings
@@ -59,14 +59,15 @@ class InferenceService:
         Raises `FreeholdError` NOT_READY for a model or an engine that is refused.
         """
         try:
-            self._manifest = manifest = load_manifest(self._settings.manifest)
-            self._plant = plant = await self._build(manifest)
+            manifest = load_manifest(self._settings.manifest)
+            self._manifest = as_served(self._settings.engine, manifest)
+            self._plant = plant = await self._build(manifest, self._manifest)
         except (LoadError, ManifestError) as error:
             raise FreeholdError(Kind.NOT_READY, str(error)) from error
         plant.run(self._tasks)
         self._tasks.spawn(self._take_seat(plant), "seat")
 
-    async def _build(self, manifest: Manifest) -> Plant:
+    async def _build(self, manifest: Manifest, served: Manifest) -> Plant:
         settings, platform = self._settings, self._platform
         executor = platform.host.executor("engine")
         try:
@@ -83,7 +84,7 @@ class InferenceService:
             raise
         if self._around is not None:
             engine = self._around(engine)
-        return assemble(settings, platform, self._topics, self._tasks, manifest, engine, executor)
+        return assemble(settings, platform, self._topics, self._tasks, served, engine, executor)
 
     async def _take_seat(self, plant: Plant) -> None:
         await self._platform.config.wait_ready()

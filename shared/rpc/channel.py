@@ -22,10 +22,10 @@ class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         return await continuation(details._replace(metadata=metadata), request)
 
 
-def connect(target: str, token: str) -> grpc.aio.Channel:
-    """A channel to `host:port` or `unix:PATH`; it connects when first used. Unary calls only."""
+def connect(target: str, token: str = "") -> grpc.aio.Channel:
+    """A channel to `host:port` or `unix:PATH`; it connects when first used. With a token: unary calls only."""
     return grpc.aio.insecure_channel(
         target,
-        interceptors=[_Bearer(token)],
+        interceptors=[_Bearer(token)] if token else [],
         options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)],
     )

@@ -1,0 +1,70 @@
+"""What `freehold up` shows: progress while it starts, then the address and how to call it."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.status import Status
+
+if TYPE_CHECKING:
+    from services.cli.embedded import Embedded
+
+
+class Progress:
+    """One line that says what the start is at; plain lines where the output is no terminal."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        if sys.stdout.isatty():
+            self._status = Console().status("Starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """Show the step that begins now."""
+        if self._status:
+            self._status.update(text)
+        else:
+            click.echo(f"... {text}")
+
+
+def welcome(platform: Embedded) -> str:
+    """How to call the running platform with curl, Python and grpcurl."""
+    demo = platform.home.demo
+    port = platform.grpc_target.rpartition(":")[2]
+    return f"""
+Freehold is ready: {platform.manifest.name} ({platform.engine})
+
+  HTTP   {platform.base_url}
+  gRPC   {platform.grpc_target}
+  keys   {demo} (mode 600)
+
+  set -a; . {demo}; set +a
+
+  curl {platform.base_url}/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
+    -H "Content-Type: application/json" \\
+    -d '{{"model": "{platform.manifest.name}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+  python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(
+    model="{platform.manifest.name}", messages=[{{"role": "user", "content": "Hello!"}}]).choices[0].message.content)'
+
+  grpcurl -plaintext -H "authorization: Bearer $OPENAI_API_KEY" \\
+    -d '{{"request": {{"model": "{platform.manifest.name}", "messages": [{{"role": "ROLE_USER", "parts": ["Hello!"]}}]}}}}' \\
+    127.0.0.1:{port} freehold.api.v1.Completions/Complete
+
+  freehold demo      five requests: answered, streamed, refused, unpaid, cancelled
+  freehold status    what runs
+  Ctrl-C             stop; everything is kept
+"""

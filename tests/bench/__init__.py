@@ -1,0 +1,1 @@
+"""Measurements. Each prints JSON; a figure stands beside its anchor from the same run."""
