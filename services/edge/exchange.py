@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 from services.edge.http_errors import Headers, error_headers, error_value
-from shared.errors import HTTP, FreeholdError, Kind
+from shared.errors import FreeholdError, Kind
 from shared.ids import Ids
+from shared.statuses import HTTP
 from shared.telemetry.trace import TraceContext
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -33,8 +33,9 @@ from services.edge.models import Models, Offer
 from services.edge.receipts import Receipts
 from services.edge.usage import Usage
 from shared.clock import Clock
-from shared.errors import HTTP, FreeholdError, Kind
+from shared.errors import FreeholdError, Kind
 from shared.lifecycle import Readiness
+from shared.statuses import HTTP
 
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from shared.errors import HTTP, FreeholdError
+from shared.errors import FreeholdError
+from shared.statuses import HTTP
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -15,7 +15,8 @@ from grpc_status import rpc_status
 
 from shared.clock import Clock
 from shared.configuration import Configuration, hash_key
-from shared.errors import GRPC, FreeholdError, Kind
+from shared.errors import FreeholdError, Kind
+from shared.statuses import GRPC
 
 HEALTH = "/grpc.health.v1.Health/"
 DOMAIN = "freehold"

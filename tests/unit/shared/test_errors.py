@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.errors import GRPC, HTTP, FreeholdError, Kind
+from shared.errors import FreeholdError, Kind
+from shared.statuses import GRPC, HTTP
 
 # Outcome -> (HTTP status, code, gRPC status name): the protocol's table, section 3.
 PROTOCOL = {
