@@ -35,6 +35,14 @@ IGNORABLE_RUN = _own("ignorable-run", f"More than {MAX_IGNORABLE_RUN} ignorable 
 MATCH_FLOOD = _own("match-flood", "More matches than a text is read for.")
 
 
+class PolicyPending(Exception):
+    """A policy's newest version is still being compiled."""
+
+
+class PolicyUnknown(Exception):
+    """A policy that nobody has published, or of which no version ever compiled. Nothing passes."""
+
+
 class Hit(NamedTuple):
     """A rule's match in a text; hits sort by end, start, then the rules' order."""
 

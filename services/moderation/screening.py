@@ -35,7 +35,9 @@ class Screening(NamedTuple):
 
     verdict: Verdict
     refusal: Hit | None
-    """Of the strictest reading: the first match of a rule that refuses."""
+    """The first match of a rule that refuses."""
+    refused: str
+    """Path of the passage where that match begins; empty where nothing is refused."""
     spans: list[Span]
     """In the passages' order, then by start; they do not overlap."""
 
@@ -51,13 +53,14 @@ class _Reader:
         self._cuts: list[list[Cut]] = [[] for _ in passages]
         self.verdict = Verdict()
         self.refusal: Hit | None = None
+        self.refused = ""
 
     def read_alone(self, index: int) -> None:
         """Judge one passage."""
         folded, text = self._folded[index], self._passages[index].text
         longest, _ = ignorable_run(folded, len(text), 0)
         if longest > MAX_IGNORABLE_RUN:
-            self._refuse(Hit(0, 0, 0, IGNORABLE_RUN, PLATFORM))
+            self._refuse(Hit(0, 0, 0, IGNORABLE_RUN, PLATFORM), index)
         for hit, start, end in self._find(folded, text):
             self._act(hit, start, end, [(0, index)])
 
@@ -82,7 +85,7 @@ class _Reader:
         """Count a hit; `places` are the starts, in the text read, of the passages that it touches."""
         self.verdict.add(hit)
         if hit.rule.action is Action.REFUSE:
-            self._refuse(hit)
+            self._refuse(hit, places[0][1])
         if hit.rule.action is not Action.REDACT:
             return
         for first, index in places:
@@ -90,9 +93,10 @@ class _Reader:
             if begin < stop:
                 merge(self._cuts[index], begin, stop, hit)
 
-    def _refuse(self, hit: Hit) -> None:
+    def _refuse(self, hit: Hit, index: int) -> None:
         self.verdict.add(hit)
-        self.refusal = self.refusal or hit
+        if self.refusal is None:
+            self.refusal, self.refused = hit, self._passages[index].path
 
     def spans(self) -> list[Span]:
         """What is to be replaced."""
@@ -117,21 +121,7 @@ def screen(
     for row in rows:
         if len(row) > 1:
             reader.read_row(row)
-    return Screening(reader.verdict, reader.refusal, reader.spans())
-
-
-def redact(text: str, spans: Sequence[Span]) -> str:
-    """One field's text with its spans replaced by `[label]`.
-
-    A label is cut to the bytes (UTF-8) that it replaces, so a redacted prompt is never longer than the
-    one whose price was reserved.
-    """
-    kept, last = [], 0
-    for span in spans:
-        room = len(text[span.start : span.end].encode())
-        kept += [text[last : span.start], f"[{span.label}]"[:room]]
-        last = span.end
-    return "".join([*kept, text[last:]])
+    return Screening(reader.verdict, reader.refusal, reader.refused, reader.spans())
 
 
 def _join(texts: Sequence[Folded], starts: Sequence[int]) -> Folded:

@@ -1,0 +1,220 @@
+"""Requests in, verdicts out; frames in, vetted frames out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from services.moderation import wire
+from services.moderation.observing import Observer
+from services.moderation.pack import Direction
+from services.moderation.packs import Packs
+from services.moderation.policy import Policy, PolicyPending, PolicyUnknown
+from services.moderation.screening import Screening, screen
+from services.moderation.streams import Streams, check_frame
+from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.handling import Batch, Later
+from shared.bus.ports import Headers, Position, Publisher, Record
+from shared.clock import Clock
+from shared.configuration import Configuration
+from shared.contracts.freehold.edge.v1.events_pb2 import RequestAccepted
+from shared.contracts.freehold.inference.v1.frame_pb2 import Frame
+from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed
+from shared.executor import Executor
+from shared.ids import event_id
+
+SERVICE = "moderation"
+_CODES: dict[type[Exception], str] = {
+    DecodeError: "undecodable",
+    Later: "configuration_behind",
+    PolicyUnknown: "policy_unavailable",
+}
+
+
+class _Job(NamedTuple):
+    envelope: Envelope
+    policies: tuple[str, ...]
+    policy: Policy
+    reading: wire.Reading
+    cost: int
+
+
+class InputHandler:
+    """Answers `RequestAccepted` on the owner's lane of `replies`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        packs: Packs,
+        executor: Executor,
+        bus: Publisher,
+        incarnation: int,
+        observer: Observer,
+        clock: Clock,
+        inline_cost: int,
+    ) -> None:
+        self._configuration = configuration
+        self._packs = packs
+        self._executor = executor
+        self._bus = bus
+        self._incarnation = incarnation
+        self._observer = observer
+        self._clock = clock
+        self._inline_cost = inline_cost
+
+    async def __call__(self, batch: Batch) -> None:
+        """Screen a batch; return once every answer is acknowledged.
+
+        Raises `Later` where a request knows a newer configuration or its policy is being compiled,
+        `BusError` where an answer is not acknowledged (a repetition publishes the same events), and what
+        a record is at fault for: `EnvelopeError`, `DecodeError`, `PolicyUnknown`.
+        """
+        begun = self._clock.time_ns()
+        jobs = [job for record in batch.records if (job := self._understand(record)) is not None]
+        # Short texts cost less here than the way to a thread and back. The bound holds for the batch.
+        left = self._inline_cost
+        inline: list[_Job] = []
+        beside: list[_Job] = []
+        for job in jobs:
+            left -= job.cost
+            (inline if left >= 0 else beside).append(job)
+        sent = [self._answer(job, _screen(job), begun) for job in inline]
+        if beside:
+            moved = [job._replace(policy=self._packs.find(job.policies, beside=True)) for job in beside]
+            found = await self._executor.run(_screen_all, moved)
+            sent += [self._answer(job, screening, begun) for job, screening in zip(moved, found, strict=True)]
+        for acknowledged in sent:
+            await acknowledged
+
+    async def answer_poison(self, record: Record, error: Exception) -> None:
+        """Tell the owner of a record that was dead-lettered. Raises `EnvelopeError` where nobody owns it."""
+        envelope = parse_envelope(record.headers)
+        if envelope.type == "RequestAccepted":
+            code = _CODES.get(type(error), "failed")
+            await self._reply(envelope, RequestFailed(stage=SERVICE, code=code))
+
+    def _understand(self, record: Record) -> _Job | None:
+        """What a record asks for; None where it is not for moderation."""
+        envelope = parse_envelope(record.headers)
+        if envelope.type != "RequestAccepted":
+            return None
+        if envelope.config_offset > self._configuration.offset:
+            raise Later("a request was accepted under a configuration that is not here yet")
+        accepted = RequestAccepted.FromString(record.value)
+        policies = tuple(accepted.policies)
+        try:
+            policy = self._packs.find(policies)
+        except PolicyPending as error:
+            raise Later(f"policy {error} is being compiled") from None
+        reading = wire.read_request(accepted.request)
+        return _Job(envelope, policies, policy, reading, wire.cost(reading[0]))
+
+    def _answer(self, job: _Job, screening: Screening, begun: int) -> Awaitable[Position]:
+        context = self._observer.screened(job.envelope, job.policy, screening.verdict, begun)
+        answer = wire.answer(screening, job.policy.versions, job.policy.window)
+        return self._reply(replace(job.envelope, traceparent=context), answer)
+
+    def _reply(self, asked: Envelope, answer: Message) -> Awaitable[Position]:
+        kind = answer.DESCRIPTOR.name
+        envelope = Envelope(
+            type=kind,
+            event_id=event_id(asked.request, asked.attempt, asked.revision, SERVICE, kind),
+            sender=self._incarnation,
+            request=asked.request,
+            tenant=asked.tenant,
+            owner=asked.owner,
+            lane=asked.lane,
+            to=asked.owner,
+            revision=asked.revision,
+            config_offset=asked.config_offset,
+            traceparent=asked.traceparent,
+        )
+        value, headers = answer.SerializeToString(), envelope.headers()
+        return self._bus.publish("replies", value, headers, partition=asked.lane)
+
+
+class OutputHandler:
+    """Answers each frame that leaves something to deliver by one vetted frame on the same lane."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        packs: Packs,
+        streams: Streams,
+        bus: Publisher,
+        incarnation: int,
+        clock: Clock,
+    ) -> None:
+        self._configuration = configuration
+        self._packs = packs
+        self._streams = streams
+        self._bus = bus
+        self._incarnation = incarnation
+        self._clock = clock
+        self._number = 0
+        self._unsent: dict[int, deque[tuple[bytes, Headers]]] = {}
+        """By lane: what was vetted and is not acknowledged. The windows have moved on, so a batch that
+        is handed again finds nothing new in its frames; its answers are these."""
+
+    async def __call__(self, batch: Batch) -> None:
+        """Vet a batch of frames of one lane, in order; return once every answer is acknowledged.
+
+        Raises `Later` and `BusError` as the input does, `EnvelopeError`, `DecodeError` and `FrameError`
+        for a record at fault; then no frame of the batch has had an effect.
+        """
+        await self._send(batch.partition)
+        asked = [(parse_envelope(record.headers), Frame.FromString(record.value)) for record in batch.records]
+        for _, frame in asked:
+            check_frame(frame)
+            self._await_policies(frame)
+        now = self._clock.monotonic()
+        unsent = self._unsent.setdefault(batch.partition, deque())
+        for envelope, frame in asked:
+            vetted = self._streams.vet(frame, now)
+            if vetted is not None:
+                unsent.append((vetted.SerializeToString(), self._headers(envelope, batch.partition)))
+        await self._send(batch.partition)
+
+    def _await_policies(self, frame: Frame) -> None:
+        for opened in frame.opens:
+            if opened.config_offset > self._configuration.offset:
+                raise Later("a stream was opened under a configuration that is not here yet")
+            try:
+                self._packs.find(opened.policies)
+            except PolicyPending as error:
+                raise Later(f"policy {error} is being compiled") from None
+            except PolicyUnknown:
+                continue  # the stream is given up, the frame's others are not
+
+    async def _send(self, lane: int) -> None:
+        unsent = self._unsent.get(lane)
+        if not unsent:
+            return
+        sent = [self._bus.publish("completions", value, headers, partition=lane) for value, headers in unsent]
+        for acknowledged in sent:
+            await acknowledged
+            unsent.popleft()
+
+    def _headers(self, asked: Envelope, lane: int) -> Headers:
+        self._number += 1
+        return Envelope(
+            type="VettedFrame",
+            event_id=f"{self._incarnation:016x}/completions/{self._number}",
+            sender=self._incarnation,
+            owner=asked.owner,
+            lane=lane,
+            to=asked.owner,
+        ).headers()
+
+
+def _screen(job: _Job) -> Screening:
+    passages, rows = job.reading
+    return screen(job.policy, Direction.INPUT, passages, rows)
+
+
+def _screen_all(jobs: list[_Job]) -> list[Screening]:
+    return [_screen(job) for job in jobs]

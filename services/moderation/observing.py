@@ -1,0 +1,110 @@
+"""What an operator sees of moderation: one span a request and direction, and bound metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+from services.moderation.pack import Action, Direction
+from services.moderation.policy import Policy, Verdict
+from services.moderation.stream import Stream
+from shared.bus.envelope import Envelope
+from shared.clock import Clock
+from shared.ids import unpack
+from shared.telemetry import SpanKind, Telemetry, format_traceparent, parse_traceparent
+from shared.telemetry import semconv as names
+
+
+class Observer:
+    """Records spans and metrics; also told how streams end."""
+
+    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
+        metrics = telemetry.metrics("moderation")
+        self._recorder = telemetry.recorder("moderation")
+        self._clock = clock
+        verdicts = metrics.counter("verdicts", "Texts judged, by verdict.", ("direction", "verdict"))
+        self._verdicts = {
+            (direction, action): verdicts.labels(direction.name.lower(), action.name.lower())
+            for direction in Direction
+            for action in Action
+        }
+        self._rules = metrics.counter(
+            "rule_matches", "Texts in which a rule matched.", ("direction", "rule", "policy")
+        )
+        self._bound: dict[tuple[Direction, str, str], Counter] = {}
+        self._broken = metrics.counter("broken_streams", "Streams that could not be vetted.")
+        self._seconds = metrics.seconds("screen_seconds", "From a batch's arrival to its verdicts.")
+        self._held_tokens = metrics.tokens("held_tokens", "Most tokens of a stream that were held back.")
+        self._held_seconds = metrics.seconds("held_seconds", "Longest that text of a stream was held back.")
+
+    def screened(self, asked: Envelope, policy: Policy, verdict: Verdict, begun: int) -> bytes:
+        """Note a request's verdict; returns the `traceparent` that the answer carries on."""
+        ended = self._clock.time_ns()
+        self._seconds.observe(max(0, ended - begun) / 1e9)
+        self._count(Direction.INPUT, verdict)
+        parent = parse_traceparent(asked.traceparent)
+        if parent is None or not parent.sampled:
+            return asked.traceparent
+        context = self._recorder.child(parent)
+        self._recorder.record(
+            "moderation screen",
+            context,
+            parent,
+            begun,
+            ended,
+            SpanKind.CONSUMER,
+            (
+                (names.MESSAGING_DESTINATION_NAME, "requests"),
+                (names.MESSAGING_OPERATION_TYPE, "process"),
+                (names.FREEHOLD_VERDICT, verdict.action.name.lower()),
+                (names.FREEHOLD_POLICY_VERSION, " ".join(policy.versions)),
+            ),
+            request=asked.request,
+        )
+        return format_traceparent(context)
+
+    def ended(self, request: bytes, stream: Stream) -> None:
+        """A stream ended or was refused."""
+        verdict = stream.window.verdict
+        self._count(Direction.OUTPUT, verdict)
+        self._held_tokens.observe(stream.held_ids)
+        self._held_seconds.observe(stream.held_s)
+        self._record(request, stream, verdict.action.name.lower(), None)
+
+    def broken(self, request: bytes, stream: Stream | None, reason: str) -> None:
+        """A stream could not be vetted."""
+        self._broken.inc()
+        if stream is not None:
+            self._record(request, stream, "broken", reason)
+
+    def _record(self, request: bytes, stream: Stream, verdict: str, error: str | None) -> None:
+        parent = parse_traceparent(stream.traceparent)
+        if parent is None or not parent.sampled:
+            return
+        ended = self._clock.time_ns()
+        self._recorder.record(
+            "moderation vet",
+            self._recorder.child(parent),
+            parent,
+            ended - round((self._clock.monotonic() - stream.begun) * 1e9),
+            ended,
+            SpanKind.CONSUMER,
+            (
+                (names.MESSAGING_DESTINATION_NAME, "frames"),
+                (names.MESSAGING_OPERATION_TYPE, "process"),
+                (names.FREEHOLD_ATTEMPT, stream.attempt),
+                (names.FREEHOLD_VERDICT, verdict),
+                (names.FREEHOLD_POLICY_VERSION, " ".join(stream.policy.versions)),
+            ),
+            error=error,
+            request=unpack(request),
+        )
+
+    def _count(self, direction: Direction, verdict: Verdict) -> None:
+        self._verdicts[direction, verdict.action].inc()
+        for rule, version in verdict.hits:
+            # Rules are few: a pack has at most 500, and only those that match are bound.
+            key = (direction, rule, version.partition("@")[0])
+            bound = self._bound.get(key)
+            if bound is None:
+                bound = self._bound[key] = self._rules.labels(direction.name.lower(), rule, key[2])
+            bound.inc()

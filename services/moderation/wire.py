@@ -1,0 +1,107 @@
+"""Between the contracts and what moderation works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from services.moderation.pack import Action, Direction
+from services.moderation.policy import Hit, Verdict
+from services.moderation.screening import Passage, Screening, Span
+from shared.contracts.freehold.edge.v1 import request_pb2 as edge
+from shared.contracts.freehold.moderation.v1 import events_pb2 as pb
+from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform
+from shared.errors import Kind
+
+Reading = tuple[list[Passage], list[list[int]]]
+"""Passages, and rows of them by index."""
+
+
+def read_request(request: edge.CompletionRequest) -> Reading:
+    """Every text of a request that may reach the model, with the paths that a redaction names.
+
+    `user` and `metadata` never reach it. Two rows: all messages in order, and the user's own, so that a
+    word split over messages or over roles is one word.
+    """
+    passages: list[Passage] = []
+    whole: list[int] = []
+    own: list[int] = []
+
+    def add(path: str, text: str) -> None:
+        if text:
+            passages.append(Passage(path, text))
+
+    add("prompt", request.prompt)
+    for number, message in enumerate(request.messages):
+        for place, part in enumerate(message.parts):
+            if part:
+                whole.append(len(passages))
+                if message.role == edge.ROLE_USER:
+                    own.append(len(passages))
+            add(f"messages[{number}].parts[{place}]", part)
+        add(f"messages[{number}].name", message.name)
+        add(f"messages[{number}].tool_call_id", message.tool_call_id)
+        for place, call in enumerate(message.tool_calls):
+            add(f"messages[{number}].tool_calls[{place}].id", call.id)
+            add(f"messages[{number}].tool_calls[{place}].name", call.name)
+            add(f"messages[{number}].tool_calls[{place}].arguments", call.arguments)
+    for number, tool in enumerate(request.tools):
+        add(f"tools[{number}].name", tool.name)
+        add(f"tools[{number}].description", tool.description)
+        add(f"tools[{number}].parameters", tool.parameters)
+    for number, stop in enumerate(request.stop):
+        add(f"stop[{number}]", stop)
+    add("format.definition", request.format.definition)
+    rows = [row for row in (whole, own) if len(row) > 1]
+    return passages, rows[:1] if whole == own else rows
+
+
+def cost(passages: Iterable[Passage]) -> int:
+    """What screening them costs, in ASCII characters."""
+    return sum(len(text) if text.isascii() else 8 * len(text) for _, text in passages)
+
+
+def rule_match(hit: Hit, direction: Direction) -> platform.RuleMatch:
+    """A rule that matched, without the text."""
+    return platform.RuleMatch(
+        rule=hit.rule.id,
+        category=hit.rule.category,
+        policy_version=hit.version,
+        action=platform.Verdict.Name(hit.rule.action),
+        direction=platform.Direction.Name(direction),
+    )
+
+
+def rule_matches(verdict: Verdict, direction: Direction) -> list[platform.RuleMatch]:
+    """The rules that matched; not those on trial."""
+    return [rule_match(hit, direction) for hit in verdict.hits.values() if hit.rule.action > Action.ALLOW]
+
+
+def spans(found: Iterable[Span]) -> list[pb.RedactedSpan]:
+    """What is to be replaced."""
+    return [
+        pb.RedactedSpan(field=path, start=start, end=end, label=label) for path, start, end, label in found
+    ]
+
+
+def answer(screening: Screening, versions: list[str], window: int) -> pb.Screened | platform.RequestRefused:
+    """What the owner of a request is told."""
+    matches = rule_matches(screening.verdict, Direction.INPUT)
+    if screening.refusal is None:
+        return pb.Screened(
+            verdict=platform.Verdict.Name(screening.verdict.action),
+            matches=matches,
+            policy_versions=versions,
+            spans=spans(screening.spans),
+            window=window,
+        )
+    rule, version = screening.refusal.rule.id, screening.refusal.version
+    return platform.RequestRefused(
+        by=platform.REFUSER_POLICY,
+        kind=Kind.POLICY.name,
+        code=Kind.POLICY.value,
+        message=f"The request is refused by rule {rule} of policy {version}.",
+        param=screening.refused,
+        rule=rule,
+        policy_versions=versions,
+        matches=matches,
+    )
