@@ -188,29 +188,22 @@ def _request(body: ChatBody) -> pb.CompletionRequest:
         raise FreeholdError(
             Kind.BAD_REQUEST, "max_tokens and max_completion_tokens say different things", param="max_tokens"
         )
-    stop = [body.stop] if isinstance(body.stop, str) else body.stop
-    sampling = pb.Sampling(
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=body.top_k,
-        min_p=body.min_p,
-        seed=None if body.seed is None else body.seed & _SEED_MASK,
-    )
-    return pb.CompletionRequest(
+    request = pb.CompletionRequest(
         model=body.model,
-        messages=[
-            pb.Message(
-                role=_ROLES[message.role],
-                parts=[message.content]
-                if isinstance(message.content, str)
-                else [part.text for part in message.content],
-            )
-            for message in body.messages
-        ],
-        sampling=sampling,
-        stop=stop,
+        stop=[body.stop] if isinstance(body.stop, str) else body.stop,
         max_output=most or 0,
         choices=1,
         user=body.user or "",
         metadata=body.metadata,
     )
+    for message in body.messages:
+        content = message.content
+        parts = [content] if isinstance(content, str) else [part.text for part in content]
+        request.messages.add(role=_ROLES[message.role], parts=parts)
+    sampling = request.sampling
+    for name in ("temperature", "top_p", "top_k", "min_p"):
+        if (value := getattr(body, name)) is not None:
+            setattr(sampling, name, value)
+    if body.seed is not None:
+        sampling.seed = body.seed & _SEED_MASK
+    return request

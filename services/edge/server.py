@@ -18,6 +18,8 @@ from shared.errors import FreeholdError, Kind
 from shared.lifecycle import Tasks
 
 BACKLOG = 2048
+POLL_S = 0.01
+"""How often a stop looks whether the last answer has ended."""
 
 
 class HttpServer:
@@ -46,36 +48,36 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(self._config)
-        self._socket: socket.socket | None = None
         self.port = 0
         """Where it listens; 0 before the start."""
 
     async def start(self) -> None:
         """Raises `FreeholdError` NOT_READY where the address cannot be had."""
         host, port = self._settings.http_host, self._settings.http_port
-        self._socket = listening(host, port)
-        self.port = self._socket.getsockname()[1]
+        bound = listening(host, port)
+        self.port = bound.getsockname()[1]
         self._config.load()
         self._server.lifespan = LifespanOff(self._config)
-        await self._server.startup(sockets=[self._socket])
+        await self._server.startup(sockets=[bound])
         self._tasks.spawn(self._server.main_loop(), "http")
         self._tasks.spawn(self._sweep(), "sweep")
 
     async def stop(self, deadline: float) -> None:
         """Take no new connections, let answers end until `deadline`, then cut them."""
-        if self._socket is None:
-            return
+        state = self._server.server_state
+        for server in getattr(self._server, "servers", ()):
+            server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        while (state.connections or state.tasks) and self._clock.monotonic() < deadline:
+            await self._clock.sleep(POLL_S)
+        for task in list(state.tasks):
+            task.cancel()
+        for connection in list(state.connections):
+            connection.transport.abort()
         self._server.should_exit = True
-        left = max(0.0, deadline - self._clock.monotonic())
-        self._config.timeout_graceful_shutdown = left  # type: ignore[assignment]
-        await self._server.shutdown(sockets=[self._socket])
-        for connection in list(self._server.server_state.connections):
-            if isinstance(connection, StrictProtocol):
-                connection.transport.abort()
-        self._socket = None
 
     async def _sweep(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 from services.edge.credentials import Asker
 from services.edge.http_schema import UsageAnswer, UsageList
@@ -27,7 +27,7 @@ class Usage:
         """Rows of the caller's own project; days are UTC and both inclusive. Raises `FreeholdError`."""
         asker.caller.require("usage", "admin")
         end = last or max(today, first or today)
-        begin = first or end - timedelta(days=DEFAULT_DAYS - 1)
+        begin = first or date.fromordinal(max(1, end.toordinal() - DEFAULT_DAYS + 1))
         if begin > end or (end - begin).days >= MAX_DAYS:
             raise FreeholdError(Kind.BAD_REQUEST, f"the period must hold 1 to {MAX_DAYS} days", param="from")
         query = pb.GetUsageRequest(

@@ -84,7 +84,11 @@ class ScriptedOwner:
     answers: list[Answer] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     sent: int = 0
+    keep: bool = True
+    """Whether submissions and answers are kept for the test to look at."""
+    ids: Ids = field(default_factory=lambda: Ids(HOST.clock, HOST.random))
     state: Readiness = READY
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
@@ -99,10 +103,12 @@ class ScriptedOwner:
 
     def submit(self, submission: Submission) -> Answer:
         """Play the script."""
-        self.submissions.append(submission)
-        answer = Answer(Ids(HOST.clock, HOST.random).request(), self._leave, self._sent)
+        answer = Answer(self.ids.request(), self._leave, self._sent)
         self.play(answer, submission)
-        self.answers.append(answer)
+        if self.keep:
+            self.submissions.append(submission)
+            self.answers.append(answer)
+        self.begun.set()
         return answer
 
     def _leave(self, reason: str) -> None:
