@@ -1,40 +1,164 @@
-"""Check what no linter does: sizes of files and functions, and names that say nothing."""
+"""Check what no linter does: sizes of files and functions, names that say nothing, and code that takes
+from the machine what it must be given (time, chance, tasks, threads, environment, exit).
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 VAGUE = {"utils.py", "helpers.py", "common.py", "manager.py", "base.py", "misc.py"}
-GENERATED = ROOT / "shared" / "contracts" / "freehold"
+GENERATED = "shared/contracts/freehold/"
+GIVEN_IN = ("services/", "shared/")
+"""Where the world is given; tests and the tools in `ops` are the world."""
+
+TASKS = "tasks are started by shared.lifecycle.Tasks"
+TIME = "time is given: Host.clock"
+CHANCE = "chance is given: Host.random"
+THREADS = "threads are given: Host.executor"
+ENVIRONMENT = "the environment is read by settings classes"
+EXIT = "the process's end is given: Host.exit"
+
+TAKEN = {
+    "asyncio.TaskGroup": TASKS,
+    "asyncio.create_task": TASKS,
+    "asyncio.ensure_future": TASKS,
+    "asyncio.sleep": TIME,
+    "time": TIME,
+    "datetime.date.today": TIME,
+    "datetime.datetime.now": TIME,
+    "datetime.datetime.today": TIME,
+    "datetime.datetime.utcnow": TIME,
+    "os.urandom": CHANCE,
+    "random": CHANCE,
+    "secrets": CHANCE,
+    "uuid.uuid1": CHANCE,
+    "uuid.uuid4": CHANCE,
+    "_thread": THREADS,
+    "asyncio.to_thread": THREADS,
+    "concurrent.futures": THREADS,
+    "multiprocessing": THREADS,
+    "subprocess": THREADS,
+    "threading": THREADS,
+    "os.environ": ENVIRONMENT,
+    "os.environb": ENVIRONMENT,
+    "os.getenv": ENVIRONMENT,
+    "os._exit": EXIT,
+    "sys.exit": EXIT,
+}
+"""A module or a member of one -> why it is refused."""
+
+TAKEN_METHODS = {"create_task": TASKS, "run_in_executor": THREADS}
+"""On whatever object: nothing but an event loop has them."""
+
+HARMLESS = {"random.Random"}
+"""A type, or a generator with a seed of its own."""
+
+ALLOWED = {
+    "shared/clock.py": {"time", "asyncio.sleep"},  # the machine's clock, behind its port
+    "shared/executor.py": {"concurrent.futures", "run_in_executor"},  # the machine's threads, behind theirs
+    "shared/host.py": {"random", "sys.exit"},  # what a process is given on a real machine
+    "shared/lifecycle.py": {"create_task"},  # the one place where tasks are started
+    "shared/storage/migrations.py": {"threading"},  # a lock: Alembic keeps its environment in module state
+    "services/edge/insisting.py": {"asyncio.ensure_future"},  # of what is a future already: starts no task
+    "services/cli/up.py": {"asyncio.ensure_future"},  # the process itself: its start against a signal
+    "services/cli/embedded.py": {"asyncio.ensure_future"},  # the process itself: its start against a clock
+    "services/cli/demo.py": {"asyncio.sleep"},  # a client in a process of its own
+}
 
 
-def complaints(path: Path) -> list[str]:
-    """What is wrong with one file, as `path:line: why`."""
-    source = path.read_text(encoding="utf-8")
-    name = path.relative_to(ROOT)
-    found = [f"{name}:1: the name says nothing"] if path.name in VAGUE else []
+def complaints(name: str, source: str) -> list[str]:
+    """What is wrong with one file, as `name:line: why`. `name` is its path below the root."""
+    tree = ast.parse(source)
+    found = [*_sizes(name, source, tree)]
+    if name.startswith(GIVEN_IN):
+        found += _taken(name, tree)
+    return found
+
+
+def _sizes(name: str, source: str, tree: ast.Module) -> Iterator[str]:
+    if name.rpartition("/")[2] in VAGUE:
+        yield f"{name}:1: the name says nothing"
     lines = source.count("\n")
     if lines > MAX_FILE_LINES:
-        found.append(f"{name}:1: {lines} lines, at most {MAX_FILE_LINES}")
-    for node in ast.walk(ast.parse(source)):
+        yield f"{name}:1: {lines} lines, at most {MAX_FILE_LINES}"
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > MAX_FUNCTION_LINES:
-                found.append(f"{name}:{node.lineno}: {node.name} has {length} lines, at most {MAX_FUNCTION_LINES}")
-    return found
+                yield f"{name}:{node.lineno}: {node.name} has {length} lines, at most {MAX_FUNCTION_LINES}"
+
+
+def _taken(name: str, tree: ast.Module) -> Iterator[str]:
+    origins = dict(_origins(tree))
+    turns = {
+        id(call.func) for call in ast.walk(tree) if isinstance(call, ast.Call) and _is_turn(call, origins)
+    }
+    found = {
+        (node.lineno, _rule(node, origins))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in turns
+    }
+    for line, rule in sorted(found):
+        if rule and rule not in ALLOWED.get(name, ()):
+            yield f"{name}:{line}: {rule}: {TAKEN.get(rule) or TAKEN_METHODS[rule]}"
+
+
+def _origins(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(name in this file, what it stands for) of every import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                package = alias.name.partition(".")[0]
+                yield (alias.asname, alias.name) if alias.asname else (package, package)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def _rule(node: ast.Name | ast.Attribute, origins: dict[str, str]) -> str:
+    """The entry that an expression falls under; empty where it falls under none."""
+    full = _full(node, origins)
+    if not full:
+        method = node.attr if isinstance(node, ast.Attribute) else ""
+        return method if method in TAKEN_METHODS else ""
+    if full in HARMLESS or "." not in full:
+        return ""
+    return next((entry for entry in (full, full.rpartition(".")[0]) if entry in TAKEN), "")
+
+
+def _full(node: ast.expr, origins: dict[str, str]) -> str:
+    """`asyncio.sleep` for that expression however it was imported; empty where its root is no import."""
+    if isinstance(node, ast.Name):
+        return origins.get(node.id, "")
+    if isinstance(node, ast.Attribute) and (root := _full(node.value, origins)):
+        return f"{root}.{node.attr}"
+    return ""
+
+
+def _is_turn(call: ast.Call, origins: dict[str, str]) -> bool:
+    """Whether a call is `asyncio.sleep(0)`: a turn of the loop, and no time."""
+    return _full(call.func, origins) == "asyncio.sleep" and [ast.unparse(given) for given in call.args] == [
+        "0"
+    ]
 
 
 def main() -> None:
     """Entry point."""
     listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, check=True, capture_output=True, text=True)
-    paths = [ROOT / line for line in listed.stdout.splitlines()]
-    found = [text for path in paths if path.exists() and GENERATED not in path.parents for text in complaints(path)]
+    names = [name for name in listed.stdout.splitlines() if not name.startswith(GENERATED)]
+    found = [
+        text
+        for name in names
+        if (ROOT / name).exists()
+        for text in complaints(name, (ROOT / name).read_text(encoding="utf-8"))
+    ]
     if found:
         sys.exit("\n".join(found))
 

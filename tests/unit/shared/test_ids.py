@@ -50,7 +50,7 @@ def test_packing_is_lossless(value: uuid.UUID) -> None:
 
 @pytest.mark.parametrize("text", ["", "abc", "0" * 31, "g" * 32, "0" * 34])
 def test_what_is_no_uuid_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="UUID|hex"):
+    with pytest.raises(ValueError, match=r"UUID|hex"):
         pack(text)
 
 
