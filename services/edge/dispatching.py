@@ -105,6 +105,7 @@ class Dispatcher:
             model=entry.model.name,
             weights_digest=machine.terms.weights_digest,
             tokenizer_digest=encoded.tokenizer_digest if encoded else "",
+            slots=sum(not choice.ended for choice in machine.choices),
             cells=machine.cells,
             prefix=prefix_key(entry.salt, ids) if len(self._seats) > 1 else b"",
         )

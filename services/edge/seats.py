@@ -21,8 +21,10 @@ class Need(NamedTuple):
     model: str
     weights_digest: str
     tokenizer_digest: str
+    slots: int
+    """Choices that run at once."""
     cells: int
-    """Most that it may fill."""
+    """Most that they may fill, the prompt included."""
     prefix: bytes
     """See `prefix_key`; empty where there is one worker only."""
 
@@ -73,7 +75,8 @@ class Seat:
     def fits(self, need: Need) -> bool:
         """Whether the request can begin now."""
         free_cells = min(self.free_cells, self.cells - self.my_cells)
-        return not self.rejecting and self.room > 0 and free_cells >= need.cells
+        slots = min(need.slots, self.slots) or 1
+        return not self.rejecting and self.room >= slots and free_cells >= need.cells
 
 
 class Seats:
@@ -122,9 +125,9 @@ class Seats:
 
     def take(self, seat: Seat, need: Need) -> None:
         """A request was dispatched there."""
-        seat.free_slots -= 1
+        seat.free_slots -= need.slots
         seat.free_cells -= need.cells
-        seat.my_slots += 1
+        seat.my_slots += need.slots
         seat.my_cells += need.cells
         if need.prefix:
             self._last[need.prefix] = seat.incarnation
@@ -137,9 +140,9 @@ class Seats:
         seat = self._seats.get(incarnation)
         if seat is None:
             return
-        seat.free_slots = min(seat.slots, seat.free_slots + 1)
+        seat.free_slots = min(seat.slots, seat.free_slots + need.slots)
         seat.free_cells = min(seat.cells, seat.free_cells + need.cells)
-        seat.my_slots = max(0, seat.my_slots - 1)
+        seat.my_slots = max(0, seat.my_slots - need.slots)
         seat.my_cells = max(0, seat.my_cells - need.cells)
 
     def reject(self, incarnation: int) -> None:

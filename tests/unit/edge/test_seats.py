@@ -18,8 +18,8 @@ def load(
     )
 
 
-def need(cells: int = 100, prefix: bytes = b"", tokenizer: str = "t") -> Need:
-    return Need("m", "w", tokenizer, cells, prefix)
+def need(cells: int = 100, prefix: bytes = b"", tokenizer: str = "t", slots: int = 1) -> Need:
+    return Need("m", "w", tokenizer, slots, cells, prefix)
 
 
 def chosen(seats: Seats, wanted: Need) -> int:
@@ -36,6 +36,15 @@ def test_slots_are_counted_between_pulses() -> None:
     assert [chosen(seats, need()) for _ in range(3)] == [1, 1, 0]
     seats.give_back(1, need())
     assert [chosen(seats, need()) for _ in range(2)] == [1, 0]
+
+
+def test_every_choice_takes_a_slot() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=3))
+    assert [chosen(seats, need(slots=2)) for _ in range(2)] == [1, 0]
+    assert chosen(seats, need(slots=1)) == 1
+    seats.give_back(1, need(slots=2))
+    assert chosen(seats, need(slots=2)) == 1
 
 
 def test_cells_are_counted_between_pulses() -> None:
