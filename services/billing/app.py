@@ -76,12 +76,13 @@ class BillingService:
         self._platform = platform
         self._database = database
         self._consumers = consumers
-        self._sweeper = sweeper
         self._relay = relay
         self._ends = ends
         self._servicer = servicer
         self._tasks = Tasks(SERVICE)
         self._consuming = False
+        self.sweeper = sweeper
+        """For whoever cannot wait a period."""
 
     async def start(self) -> None:
         """Publish what an earlier life left in the outbox; consume once the configuration is there."""
@@ -125,8 +126,8 @@ class BillingService:
                 await self._platform.host.clock.sleep(RETRY_S)
         self._consuming = True
         if self._settings.sole_process:
-            await self._sweeper.recover()
-        await self._sweeper.run()
+            await self.sweeper.recover()
+        await self.sweeper.run()
 
 
 def build(
