@@ -76,7 +76,10 @@ class Configuration:
             raise ValueError(f"{kind}/{identifier} cannot be decoded") from error
         self._store(kind, identifier, value)
         for listener in self.listeners:
-            listener(kind, identifier)
+            try:
+                listener(kind, identifier)
+            except Exception:
+                log.exception("a listener failed on %s/%s", kind, identifier)  # the others are still told
 
     def _store(self, kind: str, identifier: str, value: Message | None) -> None:
         if isinstance(value, pb.Marker):

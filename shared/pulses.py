@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from shared.bus.envelope import Envelope
-from shared.bus.ports import Bus, BusError, Headers, Position, Reader, Record, Start, TopicPartition
+from shared.bus.ports import Bus, BusError, Position, Reader, Record, Start, TopicPartition
 from shared.contracts.freehold.platform.v1.pulse_pb2 import Pulse, WorkerLoad
 from shared.host import Host
 from shared.lifecycle import Tasks
@@ -26,6 +26,8 @@ SUSPECT_AFTER = 5
 """Own pulses read back since a worker's last: it is suspect."""
 GONE_AFTER = 10
 """Own pulses read back since an owner's last: it is gone."""
+FORGOTTEN_AFTER = 100
+"""Own pulses read back since anybody's last: nothing more is known of it."""
 
 Load = Callable[[], WorkerLoad]
 
@@ -54,10 +56,11 @@ class Pulses:
         self._own: list[tuple[str, Load | None, Callable[[], bool]]] = []
         self._seen: dict[tuple[str, int], Seen] = {}
         self._number = 0
+        self._beats: set[int] = set()
         self._unacknowledged: dict[str, asyncio.Future[Position]] = {}
         self._wanted = asyncio.Event()
         self.own_read = 0
-        """Own rounds read back so far: this process's measure of time."""
+        """Own beats read back so far, one a second: this process's measure of time."""
         self.own_broker_ms = 0
         """Broker time of the newest own pulse read back; 0 = none yet."""
         self.listeners: list[Callable[[Seen], None]] = []
@@ -71,7 +74,8 @@ class Pulses:
         """Begin to send and to read."""
         reader = await self._bus.assign([PULSES], Start.END)
         self._tasks.spawn(self._read(reader), "read")
-        self._tasks.spawn(self._send(), "send")
+        self._tasks.spawn(self._beat(), "beat")
+        self._tasks.spawn(self._send_at_once(), "send_at_once")
 
     async def stop(self, deadline: float) -> None:
         """Stop both."""
@@ -110,38 +114,42 @@ class Pulses:
     def _fresh(self, seen: Seen, limit: int) -> bool:
         return self.own_read - seen.at_own < limit
 
-    async def _send(self) -> None:
+    async def _beat(self) -> None:
         while True:
+            self._round()
+            self._beats.add(self._number)
+            await self._host.clock.sleep(PERIOD_S)
+
+    async def _send_at_once(self) -> None:
+        # Not a beat: who pulses more often must not think that others fall silent sooner.
+        while True:
+            await self._wanted.wait()
             self._wanted.clear()
-            self._number += 1
-            for service, load, ready in self._own:
-                self._publish(service, load, ready())
-            await self._pause()
+            self._round()
 
-    async def _pause(self) -> None:
-        waits = {
-            asyncio.ensure_future(self._host.clock.sleep(PERIOD_S)),
-            asyncio.ensure_future(self._wanted.wait()),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    def _round(self) -> None:
+        self._number += 1
+        for service, load, ready in self._own:
+            before = self._unacknowledged.get(service)
+            if before is not None and not before.done():
+                continue
+            try:
+                sent = self._publish(service, load, ready())
+            except BusError as error:
+                log.warning("pulse of %s not sent: %s", service, error)
+                continue
+            except Exception:
+                log.exception("no pulse of %s", service)  # and yet the others' are sent
+                continue
+            self._unacknowledged[service] = self._tasks.spawn(self._acknowledged(sent), f"pulse.{service}")
 
-    def _publish(self, service: str, load: Load | None, ready: bool) -> None:
-        before = self._unacknowledged.get(service)
-        if before is not None and not before.done():
-            return
+    def _publish(self, service: str, load: Load | None, ready: bool) -> Awaitable[Position]:
         pulse = Pulse(service=service, incarnation=self._host.incarnation, ready=ready, number=self._number)
         if load is not None:
             pulse.worker.CopyFrom(load())
-        try:
-            sent = self._bus.publish(*self._record(pulse), partition=0)
-        except BusError as error:
-            log.warning("pulse not sent: %s", error)
-            return
-        self._unacknowledged[service] = self._tasks.spawn(self._acknowledged(sent), f"pulse.{service}")
+        name = f"{self._host.incarnation:016x}/{service}/{self._number}"
+        headers = Envelope("Pulse", name, self._host.incarnation).headers()
+        return self._bus.publish(PULSES.topic, pulse.SerializeToString(), headers, partition=PULSES.partition)
 
     async def _acknowledged(self, sent: Awaitable[Position]) -> Position:
         try:
@@ -149,11 +157,6 @@ class Pulses:
         except BusError as error:
             log.warning("pulse not acknowledged: %s", error)
             return Position(PULSES.topic, PULSES.partition, -1, 0)
-
-    def _record(self, pulse: Pulse) -> tuple[str, bytes, Headers]:
-        number = f"{self._host.incarnation:016x}/{pulse.service}/{self._number}"
-        headers = Envelope("Pulse", number, self._host.incarnation).headers()
-        return PULSES.topic, pulse.SerializeToString(), headers
 
     async def _read(self, reader: Reader) -> None:
         try:
@@ -176,13 +179,24 @@ class Pulses:
         except DecodeError:
             log.error("a pulse at offset %d cannot be decoded", record.offset)
             return
-        if pulse.incarnation == self._host.incarnation and self._own and pulse.service == self._own[0][0]:
-            self.own_read += 1
-            self.own_broker_ms = record.timestamp_ms
+        before = self._seen.get((pulse.service, pulse.incarnation))
+        if before is not None and pulse.number <= before.number:
+            return  # repeated by the bus: no new sign of life
+        if pulse.incarnation == self._host.incarnation:
+            self._hear_own(pulse.number, record.timestamp_ms)
         load = pulse.worker if pulse.HasField("worker") else None
         seen = Seen(pulse.service, pulse.incarnation, pulse.ready, load, self.own_read, pulse.number)
         self._seen[pulse.service, pulse.incarnation] = seen
-        for key in [key for key, old in self._seen.items() if self.own_read - old.at_own > 10 * GONE_AFTER]:
+        for key in [key for key, old in self._seen.items() if self.own_read - old.at_own > FORGOTTEN_AFTER]:
             del self._seen[key]
         for listener in self.listeners:
-            listener(seen)
+            try:
+                listener(seen)
+            except Exception:
+                log.exception("a listener failed on a pulse of %s", seen.service)
+
+    def _hear_own(self, number: int, broker_ms: int) -> None:
+        self.own_broker_ms = broker_ms
+        if number in self._beats:  # each once, however many services pulse in it
+            self._beats = {beat for beat in self._beats if beat > number}
+            self.own_read += 1
