@@ -94,13 +94,14 @@ class StrictProtocol(HttpToolsProtocol):
         """Parse, or refuse. No parser error leaves a connection open."""
         if self._reading == Reading.REFUSED:
             return
-        turn = self._turn
+        turn, before = self._turn, self._reading
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as stop:
                 self._feed_without_upgrade(data[stop.args[0] :])
-            if turn == self._turn:
+            # A chunk with the end of one part and the begin of another is counted for neither.
+            if self._turn == turn or (before == Reading.NOTHING and self._turn == turn + 1):
                 self._count(len(data))
         except (httptools.HttpParserError, FreeholdError):
             # httptools wraps what a callback raises; `_refuse_now` has kept the original.
@@ -147,6 +148,8 @@ class StrictProtocol(HttpToolsProtocol):
         """Parser: the head is whole; this is where a request is let in."""
         if _TARGET.fullmatch(self.url) is None:
             self._refuse_now(Kind.BAD_REQUEST, "the target must be a path")
+        if self.parser.get_http_version() not in ("1.1", "1.0"):
+            self._refuse_now(Kind.BAD_REQUEST, "this is not HTTP/1.1")
         found = dict(self.headers)
         if len(found) != len(self.headers):
             names = [name for name, _ in self.headers]

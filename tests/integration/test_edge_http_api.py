@@ -12,18 +12,8 @@ from services.edge.http_front import Front
 from shared.contracts.freehold.audit.v1 import audit_pb2 as audit
 from shared.contracts.freehold.billing.v1 import billing_pb2 as billing
 from shared.lifecycle import Readiness
-from tests.integration.edge_front import (
-    KEY,
-    MODEL,
-    OPERATOR_KEY,
-    OTHER_KEY,
-    Edge,
-    Reply,
-    add_key,
-    ask,
-    head,
-    running_edge,
-)
+from tests.integration.edge_front import KEY, MODEL, OPERATOR_KEY, OTHER_KEY, Edge, add_key, running_edge
+from tests.integration.edge_wire import Reply, ask, head
 
 REQUEST = "01a205fe-3446-7161-93f7-38fad175f22d"
 OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
