@@ -8,6 +8,14 @@ from typing import NoReturn
 import yaml
 
 MAX_BYTES = 512 * 1024
+MAX_DEPTH = 16
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 class DocumentError(ValueError):
@@ -19,19 +27,27 @@ def read_document(text: str) -> Section:
     if len(text.encode()) > MAX_BYTES:
         raise DocumentError(f"larger than {MAX_BYTES} bytes")
     try:
-        # An alias could make a small file a huge tree; none is needed.
-        for token in yaml.scan(text, Loader=yaml.CSafeLoader):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
-                line = token.start_mark.line + 1
-                raise DocumentError(f"line {line}: anchors, aliases and tags are refused")
+        _check_tokens(text)
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise DocumentError(f"not YAML: {error}") from None
-    except RecursionError:
-        raise DocumentError("nested too deeply") from None
     if not isinstance(root, yaml.MappingNode):
         raise DocumentError("line 1: a mapping is expected")
     return Section(root)
+
+
+def _check_tokens(text: str) -> None:
+    """Refuse what would blow up while it is composed: the C composer recurses without a bound of its own,
+    and an alias could make a small file a huge tree.
+    """
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
+            line = token.start_mark.line + 1
+            raise DocumentError(f"line {line}: anchors, aliases and tags are refused")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"line {token.start_mark.line + 1}: nested deeper than {MAX_DEPTH}")
 
 
 class Section:

@@ -47,7 +47,9 @@ _SINGAPORE_WEIGHTS = (2, 7, 6, 5, 4, 3, 2)
 
 
 def card(folded: str, _written: str) -> int | None:
-    """A payment card number: issuer's prefix, length and check digit."""
+    """A payment card number: issuer's prefix, length and check digit; not the digits of a fraction."""
+    if "." in folded:
+        return None
     for start, digits in _tails(folded):
         if len(digits) in _CARD_LENGTHS.get(digits[:1], ()) and len(set(digits)) > 1 and luhn(digits):
             return start
