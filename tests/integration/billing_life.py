@@ -142,8 +142,8 @@ class Life:
 
     async def swept(self) -> int:
         """Let a pulse be read back that was sent after this call, and sweep; how many were settled."""
-        before = self.pulses.own_read
-        while self.pulses.own_read < before + 2:  # the first may have been sent before
+        now_ms = self.bus.now_ms()
+        while self.pulses.own_broker_ms <= now_ms:
             self.pulses.send_now()
             await asyncio.sleep(0.005)
         return await self.service.sweeper.turn() + await self.service.sweeper.turn()
