@@ -125,7 +125,6 @@ class Carrier:
 
     def _enqueue(self, entry: Entry, effect: Enqueue, now: float) -> None:
         self._dispatcher.enqueue(entry, now, first=effect.first)
-        self._observer.ready(entry)
 
     def _dispatch(self, entry: Entry, effect: Dispatch, now: float) -> None:
         number = effect.attempt

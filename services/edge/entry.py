@@ -7,6 +7,7 @@ import hashlib
 from services.edge.answer import Answer, Submission
 from services.edge.seats import Need
 from services.edge.states import Machine
+from shared.bus.ports import Headers
 from shared.contracts.freehold.control.v1.config_pb2 import Model
 from shared.ids import pack
 from shared.telemetry.trace import TraceContext
@@ -27,6 +28,7 @@ class Entry:
         "config_offset",
         "first_at",
         "first_ns",
+        "headers",
         "lane",
         "last_at",
         "machine",
@@ -57,6 +59,8 @@ class Entry:
         self.policies: list[str] = []
         self.config_offset = 0
         """Version of the configuration that the request was accepted under."""
+        self.headers: Headers = ()
+        """What all its records share; filled at the first."""
         self.seed = 0
         self.salt = b""
         """Of the worker's prefix cache: the same for one project only."""

@@ -50,7 +50,7 @@ class Handlers:
         unheld: Unheld,
         dead_letter: Callable[[Record, Exception], None],
     ) -> None:
-        self._incarnation = incarnation
+        self._owner = b"%d" % incarnation
         self._in_flight = in_flight
         self._dispatcher = dispatcher
         self._observer = observer
@@ -60,25 +60,25 @@ class Handlers:
 
     def reply(self, record: Record, now: float) -> None:
         """One record of `replies`."""
-        envelope: Envelope | None = None
+        headers = dict(record.headers)
+        if headers.get("owner") != self._owner:
+            return
         try:
-            envelope = parse_envelope(record.headers)
-            if envelope.owner != self._incarnation:
-                return
-            self._reply(envelope, record.value, now)
+            self._reply(record, headers, now)
         except Exception as error:  # noqa: BLE001 - one record must not stop the reader
             self._set_aside(record, error)
-            entry = self._in_flight.by_request.get(envelope.request) if envelope else None
-            if envelope and entry:
-                effects = entry.machine.step_failed(_STAGES.get(envelope.type, "reply"), envelope.attempt)
-                self._apply(entry, effects, now)
+            entry = self._in_flight.by_request.get(headers.get("request", b"").decode("ascii", "replace"))
+            if entry is not None:
+                stage = _STAGES.get(headers.get("type", b""), "reply")
+                self._apply(entry, entry.machine.step_failed(stage, _attempt(headers)), now)
 
     def completion(self, record: Record, now: float) -> None:
         """One record of `completions`."""
+        if dict(record.headers).get("owner") != self._owner:
+            return
         try:
-            if parse_envelope(record.headers).owner == self._incarnation:
-                self._vetted(VettedFrame.FromString(record.value), now)
-        except Exception as error:  # noqa: BLE001 - one record must not stop the reader
+            self._vetted(VettedFrame.FromString(record.value), now)
+        except Exception as error:  # noqa: BLE001 - as above
             self._set_aside(record, error)
 
     def _set_aside(self, record: Record, error: Exception) -> None:
@@ -86,18 +86,18 @@ class Handlers:
         self._observer.undecodable.inc()
         self._dead_letter(record, error)
 
-    def _reply(self, envelope: Envelope, value: bytes, now: float) -> None:
-        if envelope.type == _RUNNING:
-            self._running(envelope, Running.FromString(value), now)
+    def _reply(self, record: Record, headers: dict[str, bytes], now: float) -> None:
+        kind = headers["type"]
+        if kind == _RUNNING:
+            self._running(parse_envelope(record.headers), Running.FromString(record.value), now)
             return
-        message, event = _EVENTS[envelope.type]
-        entry = self._in_flight.by_request.get(envelope.request)
+        message, event = _EVENTS[kind]
+        entry = self._in_flight.by_request.get(headers["request"].decode())
         if entry is None:
             self._observer.late.inc()
             return
-        answer = message.FromString(value)
         worker = entry.worker
-        effects = event(entry, envelope, answer, now)
+        effects = event(entry, _attempt(headers), message.FromString(record.value), now)
         if message is WorkRejected and effects:
             self._dispatcher.rejected(worker)
         self._apply(entry, effects, now)
@@ -153,40 +153,43 @@ class Handlers:
                 apply(entry, entry.machine.stream_broken(now, attempts[broken.stream]), now)
 
 
-Event = Callable[[Entry, Envelope, Any, float], Effects]
+def _attempt(headers: dict[str, bytes]) -> int:
+    value = headers.get("attempt", b"0")
+    return int(value) if value.isdigit() else 0
 
-_EVENTS: dict[str, tuple[type[Message], Event]] = {
-    message.DESCRIPTOR.name: (message, event)
+
+Event = Callable[[Entry, int, Any, float], Effects]
+
+_EVENTS: dict[bytes, tuple[type[Message], Event]] = {
+    message.DESCRIPTOR.name.encode(): (message, event)
     for message, event in (
         (Screened, lambda entry, _, answer, now: entry.machine.screened(now, answer)),
         (Encoded, lambda entry, _, answer, now: entry.machine.encoded(now, answer)),
         (BudgetReserved, lambda entry, _, answer, now: entry.machine.reserved(now, answer)),
         (RequestRefused, lambda entry, _, answer, now: entry.machine.refused(now, answer)),
-        (RequestFailed, lambda entry, to, answer, _: entry.machine.step_failed(answer.stage, to.attempt)),
+        (RequestFailed, lambda entry, k, answer, _: entry.machine.step_failed(answer.stage, k)),
         (
             WorkAccepted,
-            lambda entry, to, answer, now: entry.machine.work_accepted(
-                now, to.attempt, answer.weights_digest
-            ),
+            lambda entry, k, answer, now: entry.machine.work_accepted(now, k, answer.weights_digest),
         ),
         (
             WorkRejected,
-            lambda entry, to, answer, now: entry.machine.work_rejected(now, to.attempt, answer.reason),
+            lambda entry, k, answer, now: entry.machine.work_rejected(now, k, answer.reason),
         ),
         (
             WorkFailed,
-            lambda entry, to, answer, now: entry.machine.work_failed(
-                now, to.attempt, draining=answer.reason == FAIL_REASON_DRAINING
+            lambda entry, k, answer, now: entry.machine.work_failed(
+                now, k, draining=answer.reason == FAIL_REASON_DRAINING
             ),
         ),
     )
 }
-_RUNNING = Running.DESCRIPTOR.name
+_RUNNING = Running.DESCRIPTOR.name.encode()
 _STAGES = {
-    "Screened": "moderation",
-    "Encoded": "tokenizer",
-    "BudgetReserved": "billing",
-    "WorkAccepted": "inference",
-    "WorkRejected": "inference",
-    "WorkFailed": "inference",
+    b"Screened": "moderation",
+    b"Encoded": "tokenizer",
+    b"BudgetReserved": "billing",
+    b"WorkAccepted": "inference",
+    b"WorkRejected": "inference",
+    b"WorkFailed": "inference",
 }

@@ -28,7 +28,6 @@ class Observer:
         self._held_s = metrics.seconds("held_seconds", "Longest time that text of an answer was held back.")
         self._held = metrics.tokens("held_tokens", "Most tokens of an answer that were held back.")
         self._queued = metrics.seconds("queue_seconds", "From ready to dispatched.")
-        self._prepared = metrics.seconds("preparation_seconds", "From accepted to ready.")
         requests = metrics.counter("requests", "Requests by how they ended.", ("state",))
         self._states = {state: requests.labels(state.name.lower()) for state in TERMINAL_STATES}
         tokens = metrics.counter("tokens", "Tokens of answered requests.", ("kind",))
@@ -53,11 +52,6 @@ class Observer:
         entry.parent = entry.submission.trace
         parent = entry.parent
         entry.span = self._recorder.root() if parent is None else self._recorder.child(parent)
-
-    def ready(self, entry: Entry) -> None:
-        """It waits for a worker."""
-        if not entry.machine.attempts:
-            self._prepared.observe(entry.ready_at - entry.accepted_at)
 
     def dispatched(self, entry: Entry, now: float) -> None:
         """It was sent to a worker."""

@@ -10,12 +10,14 @@ from services.edge.insisting import Letter
 from services.edge.redaction import redact
 from services.edge.states import Machine
 from shared.bus.envelope import Envelope
+from shared.bus.ports import Headers
 from shared.contracts.freehold.edge.v1.events_pb2 import (
     CancelGeneration,
     GenerateTokens,
     Prefix,
     PromptRedacted,
     RequestAccepted,
+    RequestClosed,
     ReserveBudget,
 )
 from shared.host import Host
@@ -57,7 +59,7 @@ class Records:
             idempotency_key=submission.idempotency_key,
             body_fingerprint=submission.fingerprint,
         )
-        headers = self._envelope(entry, reserve, ttl=True).headers()
+        headers = self._headers(entry, ReserveBudget, ttl=True)
         return Letter("reserves", reserve.SerializeToString(), headers, key=_tenant(entry))
 
     def work(self, entry: Entry) -> Letter:
@@ -85,15 +87,14 @@ class Records:
             top_logprobs=request.top_logprobs,
             logprobs=request.logprobs,
         )
-        headers = self._envelope(entry, work, ttl=True, attempt=attempt.number, to=attempt.worker).headers()
+        headers = self._headers(entry, GenerateTokens, ttl=True, attempt=attempt.number, to=attempt.worker)
         return Letter("work", work.SerializeToString(), headers, partition=attempt.seat)
 
     def cancel(self, entry: Entry, number: int) -> Letter:
         """`CancelGeneration`, behind its work in the same partition; without a time to live."""
         attempt = entry.machine.attempts[number - 1]
-        return self._cancel(
-            self._envelope(entry, CancelGeneration(), attempt=number, to=attempt.worker), attempt.seat
-        )
+        headers = self._headers(entry, CancelGeneration, attempt=number, to=attempt.worker)
+        return Letter("work", b"", headers, partition=attempt.seat)
 
     def cancel_unheld(self, request: str, attempt: int, lane: int, worker: int, seat: int) -> Letter:
         """`CancelGeneration` of an attempt that a worker runs and this owner does not hold."""
@@ -108,12 +109,12 @@ class Records:
             to=worker,
             attempt=attempt,
         )
-        return self._cancel(envelope, seat)
+        return Letter("work", b"", envelope.headers(), partition=seat)
 
     def closed(self, entry: Entry) -> Letter:
         """`RequestClosed`. Call once."""
         closed = close(entry, self._clock.time_ns())
-        headers = self._envelope(entry, closed).headers()
+        headers = self._headers(entry, RequestClosed)
         return Letter("closed", closed.SerializeToString(), headers, key=_tenant(entry))
 
     def _acceptance(self, entry: Entry) -> RequestAccepted:
@@ -126,39 +127,51 @@ class Records:
         )
 
     def _request_record(self, entry: Entry, message: Message, revision: int) -> Letter:
-        headers = self._envelope(entry, message, ttl=True, revision=revision).headers()
+        headers = self._headers(entry, type(message), ttl=True, revision=revision)
         return Letter("requests", message.SerializeToString(), headers, key=entry.octets)
 
-    def _cancel(self, envelope: Envelope, seat: int) -> Letter:
-        return Letter("work", b"", envelope.headers(), partition=seat)
-
-    def _envelope(
+    def _headers(
         self,
         entry: Entry,
-        message: Message,
+        kind: type[Message],
         *,
         ttl: bool = False,
         attempt: int = 0,
         revision: int = 0,
         to: int = 0,
-    ) -> Envelope:
-        kind = message.DESCRIPTOR.name
-        left = entry.machine.terms.deadline - self._clock.monotonic() if ttl else 0.0
-        return Envelope(
-            type=kind,
-            event_id=event_id(entry.request, attempt, revision, SERVICE, kind),
+    ) -> Headers:
+        """What `Envelope` would make of it; what all records of a request share is made once."""
+        if not entry.headers:
+            entry.headers = self._common(entry)
+        name = kind.DESCRIPTOR.name
+        found = [
+            ("type", name.encode()),
+            ("event_id", event_id(entry.request, attempt, revision, SERVICE, name).encode()),
+            *entry.headers,
+        ]
+        if ttl:
+            left = entry.machine.terms.deadline - self._clock.monotonic()
+            found.append(("ttl_ms", b"%d" % max(1, round(left * 1000))))
+        if attempt:
+            found.append(("attempt", b"%d" % attempt))
+            found.append(("to", b"%d" % to))
+        if revision:
+            found.append(("revision", b"%d" % revision))
+        return tuple(found)
+
+    def _common(self, entry: Entry) -> Headers:
+        envelope = Envelope(
+            type="",
+            event_id="",
             sender=self._incarnation,
             request=entry.request,
             tenant=entry.submission.principal.organisation,
             owner=self._incarnation,
             lane=entry.lane,
-            to=to,
-            attempt=attempt,
-            revision=revision,
-            ttl_ms=max(1, round(left * 1000)) if ttl else 0,
             config_offset=entry.config_offset,
             traceparent=format_traceparent(entry.span) if entry.span else b"",
         )
+        return tuple(header for header in envelope.headers() if header[0] not in ("type", "event_id"))
 
 
 def _tenant(entry: Entry) -> bytes:
