@@ -9,10 +9,10 @@ from services.moderation.pack import Direction, Pack
 from services.moderation.packs import Packs
 from services.moderation.policy import PolicyPending, PolicyUnknown
 from services.moderation.screening import Passage, Screening, screen
+from shared.callers import Caller
 from shared.configuration import Configuration
 from shared.errors import FreeholdError, Kind
 from shared.executor import Executor
-from shared.rpc.auth import Caller
 
 MAX_BYTES = 1 << 20
 """Most text of one call: the edge's own body limit."""
