@@ -19,6 +19,7 @@ from services.billing.rows import (
     RequestRow,
     insertion,
     keys,
+    query,
     write,
 )
 from services.billing.settlement import Close, Settlement, awaited, settle
@@ -92,6 +93,7 @@ _SETTLE: Final = (
     "UPDATE requests SET state = 'settled', billed = ?, seq = ?, owner_lost = ?, traceparent = ?,"
     " closed = NULL, settle_by_ms = NULL WHERE request = ?"
 )
+_LAST: Final = "SELECT name, last FROM counters WHERE name IN (SELECT value FROM json_each(?))"
 STATES: Final = {
     number: name.removeprefix("TERMINAL_STATE_").lower() for name, number in TerminalState.items()
 }
@@ -105,10 +107,7 @@ class _Counters:
     def __init__(self, connection: Connection, organisations: set[str]) -> None:
         names = ["entry", *(f"seq/{organisation}" for organisation in organisations)]
         self._last: dict[str, int] = dict.fromkeys(names, 0)
-        found = connection.exec_driver_sql(
-            "SELECT name, last FROM counters WHERE name IN (SELECT value FROM json_each(?))", keys(names)
-        )
-        self._last.update((name, last) for name, last in found)
+        self._last.update(query(connection, _LAST, keys(names)))
 
     def following(self, name: str) -> int:
         """The next number of a name."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from services.billing.booking import Booked, Case, book
 from services.billing.evidence import close_of, lost
-from services.billing.rows import CLOSED, RequestRow, read_usages
+from services.billing.rows import CLOSED, RequestRow, query, read_usages
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 
@@ -24,7 +24,8 @@ def expire(connection: Connection, horizon_ms: int, now_ns: int) -> list[Booked]
     """
     return _end(
         connection,
-        connection.exec_driver_sql(
+        query(
+            connection,
             "SELECT * FROM requests WHERE state IN ('reserved', 'refused') AND expires_ms < ?"
             " UNION ALL SELECT * FROM requests WHERE state = 'closed' AND settle_by_ms < ? LIMIT ?",
             (horizon_ms, horizon_ms, BATCH),
@@ -41,7 +42,8 @@ def expire_earlier(connection: Connection, incarnation: int, now_ns: int) -> lis
     """
     return _end(
         connection,
-        connection.exec_driver_sql(
+        query(
+            connection,
             "SELECT * FROM requests WHERE state IN ('reserved', 'refused') AND owner <> ?"
             " UNION ALL SELECT * FROM requests WHERE state = 'closed' AND owner <> ? LIMIT ?",
             (str(incarnation), str(incarnation), BATCH),
@@ -51,7 +53,7 @@ def expire_earlier(connection: Connection, incarnation: int, now_ns: int) -> lis
 
 
 def _end(connection: Connection, found: Iterable[Sequence[Any]], now_ns: int) -> list[Booked]:
-    rows = [RequestRow(*row) for row in found]
+    rows = [RequestRow._make(row) for row in found]
     stored = read_usages(connection, [row.request for row in rows]) if rows else {}
     return book(connection, [_case(row, stored.get(row.request, {}), now_ns) for row in rows], (), now_ns)
 

@@ -13,7 +13,9 @@ from services.billing.rows import (
     REFUSED,
     RESERVED,
     RequestRow,
+    change,
     keys,
+    query,
     read_holders,
     read_requests,
     write,
@@ -67,7 +69,7 @@ def reserve(connection: Connection, asks: Sequence[Ask]) -> list[RequestRow]:
     fresh = [ask for ask in asks if ask.request not in known]
     if fresh:
         holders = _Holders(connection, fresh)
-        purses = _Purses(connection, fresh)
+        purses = Purses(connection, fresh)
         added: list[RequestRow] = []
         for ask in fresh:
             if ask.request not in known:
@@ -79,7 +81,7 @@ def reserve(connection: Connection, asks: Sequence[Ask]) -> list[RequestRow]:
     return [known[ask.request] for ask in asks]
 
 
-def _decide(ask: Ask, holders: _Holders, purses: _Purses) -> RequestRow:
+def _decide(ask: Ask, holders: _Holders, purses: Purses) -> RequestRow:
     outcome = ask.terms
     if isinstance(outcome, Terms):
         outcome = holders.repeated(ask) or purses.take(outcome) or outcome
@@ -122,7 +124,7 @@ class _Holders:
         write(connection, "UPDATE requests SET idempotency = NULL WHERE request = ?", self._released)
 
 
-class _Purses:
+class Purses:
     """The budgets of a batch: what each has left, and what the batch takes.
 
     Decided in memory, guarded by the database: each row changes by one conditional update.
@@ -138,12 +140,7 @@ class _Purses:
         }
         self._used: dict[str, int] = {}
         if self._claims:
-            found = connection.exec_driver_sql(
-                "SELECT budget, spent + reserved FROM budgets"
-                " WHERE budget IN (SELECT value FROM json_each(?))",
-                keys(self._claims),
-            )
-            self._used = {budget: used for budget, used in found}  # noqa: C416 - rows are not pairs
+            self._used = dict(query(connection, _USED, keys(self._claims)))
         self._stored = set(self._used)
         self._taken: dict[str, int] = {}
 
@@ -164,11 +161,11 @@ class _Purses:
         write(connection, _INSERT_BUDGET, fresh)
         for budget in sorted(self._taken):
             amount, limit = self._taken[budget], self._claims[budget].limit
-            changed = connection.exec_driver_sql(_RESERVE, (amount, limit, limit, budget, amount, limit))
-            if changed.rowcount != 1:
+            if change(connection, _RESERVE, (amount, limit, limit, budget, amount, limit)) != 1:
                 raise Contended(budget)
 
 
+_USED: Final = "SELECT budget, spent + reserved FROM budgets WHERE budget IN (SELECT value FROM json_each(?))"
 _INSERT_BUDGET: Final = (
     "INSERT INTO budgets (budget, level, id, currency, period, spent, reserved, cap)"
     " VALUES (?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING"

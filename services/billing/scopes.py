@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.billing.reports import Scope
+from shared.callers import Caller
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1.config_pb2 import Price
 from shared.errors import FreeholdError, Kind
-from shared.rpc.auth import Caller
 
 
 class Target(NamedTuple):

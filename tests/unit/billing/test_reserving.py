@@ -1,11 +1,12 @@
 """Reservations: no overspending, stored answers, idempotency keys."""
 
 import pytest
+from sqlalchemy import Connection
 
 from services.billing.evidence import answer
-from services.billing.reserving import KEY_LIFE_MS, Contended, reserve
-from services.billing.rows import REFUSED, RESERVED
-from services.billing.terms import Size
+from services.billing.reserving import KEY_LIFE_MS, Contended, Purses
+from services.billing.rows import REFUSED, RESERVED, change
+from services.billing.terms import Size, Terms
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed, RequestRefused
@@ -171,16 +172,13 @@ def test_the_database_has_the_last_word_on_a_budget() -> None:
     world.reserve(world.ask())
     ask = world.ask()
 
-    def behind_its_back(connection: object) -> None:
-        class Late:
-            """Another transaction commits between the decision and the update."""
-
-            def exec_driver_sql(self, statement: str, *parameters: object) -> object:
-                if statement.startswith("UPDATE budgets"):
-                    connection.exec_driver_sql("UPDATE budgets SET reserved = cap")  # type: ignore[attr-defined]
-                return connection.exec_driver_sql(statement, *parameters)  # type: ignore[attr-defined]
-
-        reserve(Late(), [ask])  # type: ignore[arg-type]
+    def behind_its_back(connection: Connection) -> None:
+        # Another transaction commits between the decision and the update.
+        purses = Purses(connection, [ask])
+        assert isinstance(ask.terms, Terms)
+        assert purses.take(ask.terms) is None
+        change(connection, "UPDATE budgets SET reserved = cap WHERE level = ?", (1,))
+        purses.store(connection)
 
     with pytest.raises(Contended):
         world.run(behind_its_back)
