@@ -8,11 +8,12 @@ from typing import TypeAlias
 import grpc
 
 from services.audit.log import Leaf, Log
+from shared.callers import Caller
 from shared.clock import Clock
 from shared.contracts.freehold.audit.v1 import audit_pb2 as pb
 from shared.contracts.freehold.audit.v1 import audit_pb2_grpc
 from shared.errors import FreeholdError, Kind
-from shared.rpc.auth import Caller, caller
+from shared.rpc.auth import caller
 from shared.rpc.server import translated
 from shared.storage.database import DatabaseError
 

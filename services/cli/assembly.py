@@ -26,12 +26,12 @@ from services.moderation.settings import ModerationSettings
 from services.tokenizer import app as tokenizer
 from services.tokenizer.settings import TokenizerSettings
 from shared.bus.topics import Topics
+from shared.callers import Credentials
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
 from shared.errors import FreeholdError, Kind
 from shared.lifecycle import Service
 from shared.models.manifest import Manifest
 from shared.platform import Platform
-from shared.rpc.auth import Credentials
 from shared.rpc.channel import connect
 from shared.rpc.numbers import FixedNumbers
 from shared.storage.database import Database

@@ -14,6 +14,7 @@ from services.control.seed import put_platform, seed_demo
 from services.edge.app import EdgeService
 from shared.bus.local import LocalBus
 from shared.bus.topics import load_topics
+from shared.callers import Credentials
 from shared.config_reader import ConfigReader
 from shared.configuration import Configuration
 from shared.errors import FreeholdError, Kind
@@ -23,7 +24,6 @@ from shared.models.manifest import load_manifest
 from shared.platform import Platform
 from shared.pulses import Pulses
 from shared.rpc import platform as platform_rpc
-from shared.rpc.auth import Credentials
 from shared.rpc.server import RpcServer
 from shared.telemetry import Telemetry, TelemetrySettings
 

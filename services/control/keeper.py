@@ -13,11 +13,11 @@ from services.control import repository
 from services.control.repository import Change
 from services.control.values import Value, checked
 from shared.bus.ports import Record
+from shared.callers import Caller
 from shared.configuration import Configuration, config_key, hash_key
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
 from shared.errors import FreeholdError, Kind
 from shared.host import Host
-from shared.rpc.auth import Caller
 from shared.storage.database import Database
 from shared.storage.outbox import Relay
 

@@ -12,11 +12,12 @@ from services.control.claims import Claims
 from services.control.keeper import Keeper, visible
 from services.control.publisher import Publications
 from services.control.values import Value
+from shared.callers import Caller
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.control.v1 import control_pb2 as pb
 from shared.contracts.freehold.control.v1 import control_pb2_grpc
 from shared.errors import FreeholdError, Kind
-from shared.rpc.auth import Caller, caller
+from shared.rpc.auth import caller
 from shared.rpc.server import translated
 
 Context: TypeAlias = grpc.aio.ServicerContext

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.control.keeper import Keeper
+from shared.callers import OPERATOR
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
-from shared.rpc.auth import OPERATOR
 
 ORGANISATION = "demo"
 PROJECT = "demo-project"

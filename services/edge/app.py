@@ -19,12 +19,12 @@ from services.edge.settings import EdgeSettings
 from services.edge.sources import ReceiptSource, UsageSource
 from services.edge.usage import Usage
 from services.edge.watch import Streams
+from shared.callers import Authenticate
 from shared.clock import Clock
 from shared.errors import FreeholdError
 from shared.ids import Ids
 from shared.lifecycle import Readiness, Tasks
 from shared.platform import Platform
-from shared.rpc.auth import Authenticate
 from shared.rpc.platform import VERSION
 from shared.rpc.server import RpcServer
 

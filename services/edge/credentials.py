@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from services.edge.settings import EdgeSettings
 from services.edge.submission import Principal
+from shared.callers import Authenticate, Caller
 from shared.configuration import Configuration
 from shared.errors import FreeholdError, Kind
-from shared.rpc.auth import Authenticate, Caller
 
 
 @dataclass(frozen=True, slots=True)

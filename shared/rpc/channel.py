@@ -23,7 +23,7 @@ class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 def connect(target: str, token: str = "") -> grpc.aio.Channel:
-    """A channel to `host:port` or `unix:PATH`; it connects when first used. With a token: unary calls only."""
+    """A channel to `host:port` or `unix:PATH`; connects when first used. With a token: unary calls only."""
     return grpc.aio.insecure_channel(
         target,
         interceptors=[_Bearer(token)] if token else [],

@@ -11,8 +11,9 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from shared.callers import Authenticate
 from shared.errors import FreeholdError, Kind
-from shared.rpc.auth import Authenticate, Authentication, abort
+from shared.rpc.auth import Authentication, abort
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from services.edge.app import EdgeService, build
 from services.edge.settings import EdgeSettings
 from shared.bus.local import LocalBus
 from shared.bus.topics import load_topics
+from shared.callers import Credentials
 from shared.config_reader import ConfigReader
 from shared.configuration import Configuration, hash_key
 from shared.contracts.freehold.audit.v1 import audit_pb2 as audit
@@ -25,7 +26,6 @@ from shared.ids import Ids
 from shared.lifecycle import READY, Readiness
 from shared.platform import Platform
 from shared.pulses import Pulses
-from shared.rpc.auth import Credentials
 from shared.telemetry import Telemetry, TelemetrySettings
 
 KEY = "fh-test-key"

@@ -20,13 +20,13 @@ from services.audit.note import Signer, parse_verifier
 from services.audit.republish import GrpcRepublish
 from services.audit.rpc import AuditServicer
 from services.audit.site import Site
+from shared.callers import OPERATOR, Caller
 from shared.contracts.freehold.audit.v1 import audit_pb2 as pb
 from shared.contracts.freehold.audit.v1.audit_pb2_grpc import AuditStub
 from shared.contracts.freehold.billing.v1 import billing_pb2, billing_pb2_grpc
 from shared.contracts.freehold.control.v1 import control_pb2, control_pb2_grpc
 from shared.host import system_host
 from shared.ids import Ids
-from shared.rpc.auth import OPERATOR, Caller
 from shared.rpc.channel import connect
 from shared.rpc.server import RpcServer
 from shared.storage.migrations import open_database

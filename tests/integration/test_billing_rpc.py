@@ -10,11 +10,11 @@ import grpc
 import pytest
 
 from shared.bus.ports import Start
+from shared.callers import OPERATOR, Caller
 from shared.contracts.freehold.billing.v1 import billing_pb2 as pb
 from shared.contracts.freehold.billing.v1.billing_pb2_grpc import BillingStub
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
 from shared.contracts.freehold.control.v1 import config_pb2 as config
-from shared.rpc.auth import OPERATOR, Caller
 from shared.rpc.channel import connect
 from shared.rpc.server import RpcServer
 from tests.integration.billing_life import FACTS, Life, life, requests, take

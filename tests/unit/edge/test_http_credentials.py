@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from services.edge.credentials import Credentials, credential
 from services.edge.settings import EdgeSettings
+from shared.callers import Credentials as Keys
 from shared.clock import SystemClock
 from shared.configuration import Configuration, hash_key
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.errors import FreeholdError, Kind
-from shared.rpc.auth import Credentials as Keys
 
 PEPPERS = {1: b"old", 2: b"new"}
 

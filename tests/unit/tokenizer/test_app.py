@@ -16,6 +16,7 @@ from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.local import LocalBus
 from shared.bus.ports import Start, TopicPartition
 from shared.bus.topics import load_topics
+from shared.callers import OPERATOR
 from shared.config_reader import ConfigReader
 from shared.configuration import Configuration, config_key
 from shared.contracts.freehold.control.v1 import config_pb2
@@ -27,7 +28,6 @@ from shared.host import system_host
 from shared.models.manifest import Manifest
 from shared.platform import Platform
 from shared.pulses import Pulses
-from shared.rpc.auth import OPERATOR
 from shared.rpc.channel import connect
 from shared.rpc.server import RpcServer
 from shared.telemetry import Telemetry, TelemetrySettings
