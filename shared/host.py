@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from shared.chance import SystemChance
 from shared.clock import Clock, SystemClock
 from shared.executor import Executor, ThreadExecutor
 from shared.files import Files, SystemFiles
@@ -37,7 +38,7 @@ class Host:
 
 def system_host() -> Host:
     """The machine as it is."""
-    chance = random.SystemRandom()
+    chance = SystemChance()
     return Host(
         clock=SystemClock(),
         random=chance,

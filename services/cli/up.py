@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 
@@ -25,7 +26,9 @@ from shared.telemetry.logs import configure_logging
 def up() -> None:
     """Run the whole platform in this process until Ctrl-C."""
     settings, telemetry = EmbeddedSettings(), TelemetrySettings()
-    configure_logging(sys.stderr, telemetry.log_level, telemetry.log_format == "json")
+    json = telemetry.log_format == "json" and not sys.stderr.isatty()
+    configure_logging(sys.stderr, telemetry.log_level, json)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         uvloop.run(_run(settings, telemetry))
     except FreeholdError as error:

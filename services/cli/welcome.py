@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -42,29 +43,33 @@ class Progress:
 
 def welcome(platform: Embedded) -> str:
     """How to call the running platform with curl, Python and grpcurl."""
-    demo = platform.home.demo
-    port = platform.grpc_target.rpartition(":")[2]
+    freehold = "freehold" if shutil.which("freehold") else ".venv/bin/freehold"
+    model, demo = platform.manifest.name, platform.home.demo
+    http = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    rpc = f'{{"request": {{"model": "{model}", "messages": [{{"role": "ROLE_USER", "parts": ["Hello!"]}}]}}}}'
     return f"""
-Freehold is ready: {platform.manifest.name} ({platform.engine})
+Freehold is ready: {model} ({platform.engine})
 
   HTTP   {platform.base_url}
   gRPC   {platform.grpc_target}
   keys   {demo} (mode 600)
 
+In another shell:
+
   set -a; . {demo}; set +a
 
-  curl {platform.base_url}/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
-    -H "Content-Type: application/json" \\
-    -d '{{"model": "{platform.manifest.name}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+  curl $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
+    -H "Content-Type: application/json" -d '{http}'
 
-  python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(
-    model="{platform.manifest.name}", messages=[{{"role": "user", "content": "Hello!"}}]).choices[0].message.content)'
+  python -c 'from openai import OpenAI
+  print(OpenAI().chat.completions.create(**{http}).choices[0].message.content)'
 
   grpcurl -plaintext -H "authorization: Bearer $OPENAI_API_KEY" \\
-    -d '{{"request": {{"model": "{platform.manifest.name}", "messages": [{{"role": "ROLE_USER", "parts": ["Hello!"]}}]}}}}' \\
-    127.0.0.1:{port} freehold.api.v1.Completions/Complete
+    -d '{rpc}' \\
+    $FREEHOLD_GRPC_TARGET freehold.api.v1.Completions/Complete
 
-  freehold demo      five requests: answered, streamed, refused, unpaid, cancelled
-  freehold status    what runs
-  Ctrl-C             stop; everything is kept
+  {freehold} demo      five requests: answered, streamed, refused, unpaid, cancelled
+  {freehold} status    what runs
+
+Ctrl-C stops; everything is kept.
 """
