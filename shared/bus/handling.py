@@ -121,7 +121,8 @@ class Handling:
         return surroundings_failed(error)
 
     async def _dispose(self, record: Record, error: Exception) -> None:
-        self._failed_in_a_row += 1
+        if not isinstance(error, Later):  # what others are late with is no sign of our own fault
+            self._failed_in_a_row += 1
         if self._failed_in_a_row > self._patience.fuse:
             raise FuseBlown(f"{self._failed_in_a_row} records in a row failed, the last with {error!r}")
         where = f"{record.topic}/{record.partition}/{record.offset}"

@@ -125,10 +125,14 @@ class Relay:
             self._bus.publish(row.topic, row.value, _unpack(row.headers), key=row.key, partition=None)
             for row in rows
         ]
-        for acknowledgement in sent:
-            await acknowledgement
-        published = [row.id for row in rows]
-        await self._database.transact(lambda connection: self._forget(connection, published))
+        published: list[int] = []
+        try:
+            for row, acknowledgement in zip(rows, sent, strict=True):
+                await acknowledgement
+                published.append(row.id)
+        finally:  # what was acknowledged before one that was not is not sent again
+            if published:
+                await self._database.transact(lambda connection: self._forget(connection, published))
         return True
 
     def _forget(self, connection: Connection, published: list[int]) -> None:

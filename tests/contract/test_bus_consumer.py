@@ -453,6 +453,15 @@ async def test_too_many_dead_letters_in_a_row_stop_the_consumer(bus: Bus, consum
     await until(lambda: after.done(*range(QUICK.fuse, 20)))  # those were not thrown away
 
 
+async def test_what_others_are_late_with_does_not_blow_the_fuse(bus: Bus, consumers: Consumers) -> None:
+    effects = Effects()
+    effects.always = {number: Later("config never came") for number in range(20)}
+    consumer = await consumers.start(bus, "frames", effects.handle, on_poison=effects.dispose)
+    await publish(bus, "frames", range(21), 1)
+    await until(lambda: effects.done(20))
+    assert consumer.readiness().ready
+
+
 async def test_failures_between_successes_do_not_blow_the_fuse(bus: Bus, consumers: Consumers) -> None:
     effects = Effects()
     effects.always = {number: ValueError("odd") for number in range(1, 40, 2)}
@@ -496,6 +505,25 @@ async def test_positions_reach_the_end_once_everything_is_finished(bus: Bus, con
     assert not caught_up()
     gate.set()
     await until(lambda: effects.done(*range(20)) and caught_up())
+
+
+async def test_the_lag_is_told(bus: Bus, consumers: Consumers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.bus.consumer.LAG_PERIOD_S", 0.005)
+    lags: list[int] = []
+    gate = asyncio.Event()
+
+    class Watch(Unobserved):
+        def lag(self, topic: str, records: int) -> None:
+            lags.append(records)
+
+    async def handle(batch: Batch) -> None:
+        await gate.wait()
+
+    await consumers.start(bus, "usage", handle, observer=Watch())
+    await publish(bus, "usage", range(12))
+    await until(lambda: bool(lags) and lags[-1] >= 12)
+    gate.set()
+    await until(lambda: lags[-1] == 0)
 
 
 async def test_the_producers_trace_reaches_the_handler(bus: Bus, consumers: Consumers) -> None:
