@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from services.billing.rows import RequestRow
 from services.billing.settlement import Attempt, ChoiceDelivery, Close, Settlement, Usage
 from shared.contracts.freehold.billing.v1.events_pb2 import (
-    AttemptUsage,
     BudgetReserved,
     Money,
     RequestSettled,
@@ -101,47 +100,51 @@ def fact(
     now_ns: int,
 ) -> bytes:
     """The `RequestSettled` of a request; `usages` are those that the settlement counts."""
-    charge = settlement.charge
-    return RequestSettled(
+    # Fields are set in place: submessages given as arguments are built and then copied.
+    settled = RequestSettled(
         request=row.request,
         organisation=row.organisation,
         seq=seq,
         closed=closed,
-        tokens=Tokens(
-            prompt=settlement.prompt,
-            cached=settlement.cached,
-            chain=settlement.chain,
-            generated=settlement.generated,
-            delivered=settlement.delivered,
-            billed=settlement.billed,
-        ),
-        money=Money(
-            currency=row.currency,
-            price_version=row.price_version,
-            prices=UnitPrices(prompt=row.price_prompt, cached=row.price_cached, output=row.price_output),
-            reserved=row.reserved,
-            prompt=charge.prompt,
-            cached=charge.cached,
-            output=charge.output,
-            total=charge.total,
-            operator_cost=settlement.operator_cost,
-        ),
         period=row.period,
         usage_missing=settlement.usage_missing,
         owner_lost=bool(row.owner_lost),
         settled_ns=now_ns,
-        usages=[_attempt_usage(usages[attempt]) for attempt in sorted(usages)],
-    ).SerializeToString()
-
-
-def _attempt_usage(recorded: UsageRecorded) -> AttemptUsage:
-    found = AttemptUsage(
-        attempt=recorded.attempt,
-        prompt=recorded.prompt,
-        cached=recorded.cached,
-        generated=sum(choice.generated for choice in recorded.choices),
-        reason=recorded.reason,
     )
-    if recorded.HasField("energy_mj"):
-        found.energy_mj = recorded.energy_mj
-    return found
+    _fill_tokens(settled.tokens, settlement)
+    _fill_money(settled.money, row, settlement)
+    for attempt in sorted(usages):
+        recorded = usages[attempt]
+        used = settled.usages.add()
+        used.attempt = recorded.attempt
+        used.prompt = recorded.prompt
+        used.cached = recorded.cached
+        used.generated = sum(choice.generated for choice in recorded.choices)
+        used.reason = recorded.reason
+        if recorded.HasField("energy_mj"):
+            used.energy_mj = recorded.energy_mj
+    return settled.SerializeToString()
+
+
+def _fill_tokens(tokens: Tokens, settlement: Settlement) -> None:
+    tokens.prompt = settlement.prompt
+    tokens.cached = settlement.cached
+    tokens.chain = settlement.chain
+    tokens.generated = settlement.generated
+    tokens.delivered = settlement.delivered
+    tokens.billed = settlement.billed
+
+
+def _fill_money(money: Money, row: RequestRow, settlement: Settlement) -> None:
+    charge, prices = settlement.charge, money.prices
+    money.currency = row.currency
+    money.price_version = row.price_version
+    prices.prompt = row.price_prompt
+    prices.cached = row.price_cached
+    prices.output = row.price_output
+    money.reserved = row.reserved
+    money.prompt = charge.prompt
+    money.cached = charge.cached
+    money.output = charge.output
+    money.total = charge.total
+    money.operator_cost = settlement.operator_cost

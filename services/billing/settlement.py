@@ -78,7 +78,7 @@ class Settlement(NamedTuple):
 
 def awaited(close: Close) -> frozenset[int]:
     """Attempts whose usages the settlement waits for; it counts no others."""
-    return frozenset(attempt.number for attempt in close.attempts if attempt.accepted != Accepted.NO)
+    return frozenset([attempt.number for attempt in close.attempts if attempt.accepted != Accepted.NO])
 
 
 def settle(close: Close, usages: Mapping[int, Usage], prices: Prices, reserved: int) -> Settlement:
@@ -118,11 +118,11 @@ _NOTHING = Usage(0, 0, 0, ())
 Counted = Sequence[tuple[Attempt, Usage | None]]
 
 
-def _counted(attempts: Iterable[Attempt], usages: Mapping[int, Usage]) -> Counted:
+def _counted(attempts: Sequence[Attempt], usages: Mapping[int, Usage]) -> Counted:
     """Attempts that a worker took, oldest first, each with its usage."""
     return [
         (attempt, usages.get(attempt.number))
-        for attempt in sorted(attempts)
+        for attempt in (sorted(attempts) if len(attempts) > 1 else attempts)
         if attempt.accepted == Accepted.YES
         or (attempt.accepted == Accepted.UNKNOWN and attempt.number in usages)
     ]
