@@ -123,7 +123,10 @@ class InferenceService:
             self._plant.generation.fail_all()
 
     async def stop(self, deadline: float) -> None:
-        """Let what runs finish, break the rest off in time for its usage to be durable, free the engine."""
+        """Let what runs finish, break the rest off in time for its usage to be durable, free the engine.
+
+        Idempotent.
+        """
         self._stopping = True
         plant = self._plant
         if plant is None:
@@ -138,6 +141,7 @@ class InferenceService:
         await self._wait(lambda: not plant.generation.attempts() and not plant.usage.waiting, deadline)
         await plant.consumer.stop(deadline)
         await self._tasks.cancel()
+        self._plant = None
         await plant.worker.close()
 
     async def _wait(self, done: Callable[[], bool], deadline: float) -> None:
