@@ -92,9 +92,8 @@ def window_figures(policy: Policy, vocabulary: Vocabulary, seconds: float) -> di
             window.push(*delta)
             held.append(window.held)
         figures[language] = {
-            "us_a_delta_of_1": microseconds(lambda one=single: stream(policy, one), seconds) / len(single),
-            f"us_a_delta_of_{TOKENS}": microseconds(lambda one=several: stream(policy, one), seconds)
-            / len(several),
+            "us_a_delta_of_1": push_cost(policy, single, seconds),
+            f"us_a_delta_of_{TOKENS}": push_cost(policy, several, seconds),
             "held_tokens_mean": statistics.mean(held),
             "held_tokens_most": max(held),
             "released_at_once": sum(count == 0 for count in held) / len(held),
