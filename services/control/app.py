@@ -24,8 +24,15 @@ class ControlService:
     name = "control"
 
     def __init__(
-        self, database: Database, keeper: Keeper, relay: Relay, publications: Publications, claims: Claims
+        self,
+        platform: Platform,
+        database: Database,
+        keeper: Keeper,
+        relay: Relay,
+        publications: Publications,
+        claims: Claims,
     ) -> None:
+        self._platform = platform
         self._database = database
         self._relay = relay
         self._publications = publications
@@ -38,18 +45,24 @@ class ControlService:
         await self.keeper.load()
         await self._relay.start()
         await self._publications.start()
+        self._platform.pulses.add(self.name, lambda: self.readiness().ready)
         self._started = True
 
     async def stop(self, deadline: float) -> None:
         """Stop publishing; what is in the outbox waits for the next start."""
         self._started = False
         await self._publications.stop()
+        await self.keeper.close(deadline)
         await self._relay.stop(deadline)
         await self._database.close()
 
     def readiness(self) -> Readiness:
-        """Ready once started."""
-        return READY if self._started else Readiness(False, "control has not started")
+        """Ready once started, as long as what is stored is also published."""
+        if not self._started:
+            return Readiness(False, "control has not started")
+        if self._relay.fault:
+            return Readiness(False, f"changes wait to be published: {self._relay.fault}")
+        return READY
 
     def register(self, server: grpc.aio.Server) -> list[str]:
         """Add `freehold.control.v1.Control`."""
@@ -63,4 +76,5 @@ def build(
     relay = Relay(database, tables.outbox, platform.bus, platform.host)
     keeper = Keeper(database, relay, platform.host, peppers)
     publications = Publications(database, relay, platform.host, settings.marker_period_s)
-    return ControlService(database, keeper, relay, publications, Claims(database, platform.host, settings))
+    claims = Claims(database, platform.host, settings)
+    return ControlService(platform, database, keeper, relay, publications, claims)

@@ -15,6 +15,8 @@ from shared.storage.outbox import Relay, append
 log = logging.getLogger(__name__)
 
 MAX_REPUBLISHED = 10_000
+MAX_SEQ = 2**62
+"""Far above any fact's, and within what the database can compare with."""
 
 
 class Publications:
@@ -40,7 +42,7 @@ class Publications:
 
     async def republish(self, first: int, last: int) -> int:
         """Publish the facts of a range again; how many there were. Raises `FreeholdError` BAD_REQUEST."""
-        if not 0 < first <= last or last - first >= MAX_REPUBLISHED:
+        if not 0 < first <= last <= MAX_SEQ or last - first >= MAX_REPUBLISHED:
             raise FreeholdError(Kind.BAD_REQUEST, f"a range is 1 to {MAX_REPUBLISHED} facts, first to last")
         found = await self._database.read(
             lambda connection: repository.facts_between(connection, first, last)

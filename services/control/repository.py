@@ -113,15 +113,17 @@ def facts_between(connection: Connection, first: int, last: int) -> list[bytes]:
 def claim(
     connection: Connection, kind: int, count: int, incarnation: int, now_ms: int, free_ms: int, total: int
 ) -> list[int]:
-    """Numbers of a process: those it holds, else the lowest free, else those longest not renewed."""
+    """Numbers of a process: those it holds, else the lowest free, else the one longest not renewed.
+
+    Who holds some gets no more: it may be a renewal, whose answer nobody waits for.
+    """
     table = tables.numbers
-    rows = connection.execute(select(table).where(table.c.kind == kind)).all()
+    rows = connection.execute(select(table).where(table.c.kind == kind, table.c.number < total)).all()
     mine = str(incarnation)
     held = sorted(row.number for row in rows if row.incarnation == mine)[:count]
     taken = {row.number: row.renewed_ms for row in rows if row.incarnation != mine}
-    free = [n for n in range(total) if n not in held and taken.get(n, now_ms - free_ms) <= now_ms - free_ms]
-    oldest = sorted((n for n in range(total) if n not in held and n not in free), key=lambda n: (taken[n], n))
-    chosen = sorted([*held, *free, *oldest][:count])
+    free = [n for n in range(total) if taken.get(n, now_ms - free_ms) <= now_ms - free_ms][:count]
+    chosen = held or free or [min(taken, key=lambda n: (taken[n], n))]
     connection.execute(delete(table).where(table.c.kind == kind, table.c.number.in_(chosen)))
     connection.execute(
         insert(table),

@@ -9,8 +9,9 @@ import grpc
 from google.protobuf.message import Message
 
 from services.control.claims import Claims
-from services.control.keeper import Keeper, visible
+from services.control.keeper import Keeper
 from services.control.publisher import Publications
+from services.control.rights import visible
 from services.control.values import Value
 from shared.callers import Caller
 from shared.contracts.freehold.control.v1 import config_pb2 as config
@@ -25,7 +26,9 @@ V = TypeVar("V", bound=Message)
 
 
 class ControlServicer(control_pb2_grpc.ControlServicer):
-    """`freehold.control.v1.Control`."""
+    """`freehold.control.v1.Control`. Rights to change are the keeper's matter; of what is read, models and
+    prices are for every key, everything else for administrators.
+    """
 
     def __init__(self, keeper: Keeper, claims: Claims, publications: Publications) -> None:
         self._keeper = keeper
@@ -46,7 +49,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
     async def ListOrganisations(
         self, _: pb.ListOrganisationsRequest, __: Context
     ) -> pb.ListOrganisationsResponse:
-        return pb.ListOrganisationsResponse(organisations=seen(self._keeper.known.organisations, caller()))
+        return pb.ListOrganisationsResponse(organisations=seen(self._keeper.known.organisations, admin()))
 
     @translated
     async def PutProject(self, request: pb.PutProjectRequest, _: Context) -> pb.PutProjectResponse:
@@ -55,7 +58,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
 
     @translated
     async def ListProjects(self, request: pb.ListProjectsRequest, _: Context) -> pb.ListProjectsResponse:
-        found = seen(self._keeper.known.projects, caller(), organisation=request.organisation)
+        found = seen(self._keeper.known.projects, admin(), organisation=request.organisation)
         return pb.ListProjectsResponse(projects=found)
 
     @translated
@@ -65,7 +68,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
 
     @translated
     async def ListPolicies(self, _: pb.ListPoliciesRequest, __: Context) -> pb.ListPoliciesResponse:
-        return pb.ListPoliciesResponse(policies=seen(self._keeper.known.policies, caller()))
+        return pb.ListPoliciesResponse(policies=seen(self._keeper.known.policies, admin()))
 
     @translated
     async def PutPrice(self, request: pb.PutPriceRequest, _: Context) -> pb.PutPriceResponse:
@@ -83,7 +86,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
 
     @translated
     async def ListBudgets(self, request: pb.ListBudgetsRequest, _: Context) -> pb.ListBudgetsResponse:
-        found = seen(self._keeper.known.budgets, caller(), organisation=request.organisation)
+        found = seen(self._keeper.known.budgets, admin(), organisation=request.organisation)
         return pb.ListBudgetsResponse(budgets=found)
 
     @translated
@@ -106,8 +109,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
 
     @translated
     async def ListKeys(self, request: pb.ListKeysRequest, _: Context) -> pb.ListKeysResponse:
-        caller().require("admin")
-        found: list[config.Key] = seen(self._keeper.known.keys, caller(), project=request.project)
+        found: list[config.Key] = seen(self._keeper.known.keys, admin(), project=request.project)
         return pb.ListKeysResponse(keys=[without_hash(key) for key in found])
 
     @translated
@@ -123,6 +125,12 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         operator()
         published = await self._publications.republish(request.from_seq, request.to_seq)
         return pb.RepublishFactsResponse(published=published)
+
+
+def admin() -> Caller:
+    """The caller. Raises `FreeholdError` FORBIDDEN unless an administrator, of a tenant or of all."""
+    caller().require("admin")
+    return caller()
 
 
 def operator() -> None:

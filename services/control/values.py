@@ -6,9 +6,11 @@ Each check raises `FreeholdError` BAD_REQUEST naming the field.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
@@ -19,6 +21,8 @@ CURRENCY = re.compile(r"[A-Z]{3}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 ROLES = frozenset({"complete", "usage", "admin", "operator"})
 NAME_LENGTH = 200
+MOST_NAMED = 100
+"""Policies or models that one value may name: a value must fit into a record, many times over."""
 MAX_PRICE = 10**15
 MAX_LIMIT = 2**62
 LEVELS = {pb.LEVEL_ORGANISATION: "organisation", pb.LEVEL_PROJECT: "project", pb.LEVEL_KEY: "key"}
@@ -36,9 +40,12 @@ def _identifier(value: str, field: str) -> None:
     _require(ID.fullmatch(value) is not None, field, "must be 1 to 64 of a-z, 0-9, '.', '_', '-'")
 
 
-def _name(value: str) -> None:
+def check_text(value: str, field: str) -> None:
+    """Text that people read."""
     _require(
-        len(value) <= NAME_LENGTH and value.isprintable(), "name", "must be at most 200 printable characters"
+        len(value) <= NAME_LENGTH and value.isprintable(),
+        field,
+        f"must be at most {NAME_LENGTH} printable characters",
     )
 
 
@@ -50,21 +57,26 @@ def _known(found: object, field: str) -> None:
     _require(found is not None, field, "names nothing that exists")
 
 
-def _policies(names: list[str], known: Configuration) -> None:
+def _named(names: Sequence[str], known: Mapping[str, object], field: str) -> None:
+    _require(
+        len(names) <= MOST_NAMED and len(set(names)) == len(names),
+        field,
+        f"must be at most {MOST_NAMED}, each once",
+    )
     for name in names:
-        _known(known.policies.get(name), "policies")
+        _known(known.get(name), field)
 
 
 def check_organisation(value: pb.Organisation, known: Configuration) -> str:
     """The value's id."""
     _identifier(value.id, "id")
-    _name(value.name)
+    check_text(value.name, "name")
     _currency(value.currency)
     try:
         ZoneInfo(value.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         _require(False, "time_zone", "must be an IANA name, such as Asia/Jakarta")
-    _policies(list(value.policies), known)
+    _named(value.policies, known.policies, "policies")
     before = known.organisations.get(value.id)
     _require(
         before is None or before.currency == value.currency, "currency", "of an organisation cannot change"
@@ -75,18 +87,18 @@ def check_organisation(value: pb.Organisation, known: Configuration) -> str:
 def check_project(value: pb.Project, known: Configuration) -> str:
     """The value's id."""
     _identifier(value.id, "id")
-    _name(value.name)
+    check_text(value.name, "name")
     _known(known.organisations.get(value.organisation), "organisation")
     before = known.projects.get(value.id)
     _require(before is None or before.organisation == value.organisation, "id", "is taken")
-    _policies(list(value.policies), known)
+    _named(value.policies, known.policies, "policies")
     return value.id
 
 
 def check_key(value: pb.Key, known: Configuration) -> str:
     """The value's id."""
     _identifier(value.id, "id")
-    _name(value.name)
+    check_text(value.name, "name")
     project = known.projects.get(value.project)
     _known(project, "project")
     _require(
@@ -95,14 +107,13 @@ def check_key(value: pb.Key, known: Configuration) -> str:
         "names nothing that exists",
     )
     _require(
-        bool(value.roles) and set(value.roles) <= ROLES,
+        bool(value.roles) and set(value.roles) <= ROLES and len(set(value.roles)) == len(value.roles),
         "roles",
-        f"must be some of {', '.join(sorted(ROLES))}",
+        f"must be some of {', '.join(sorted(ROLES))}, each once",
     )
     _require(value.deadline_ms <= 600_000, "deadline_ms", "must be at most 600000")
-    _policies(list(value.policies), known)
-    for model in value.models:
-        _known(known.models.get(model), "models")
+    _named(value.policies, known.policies, "policies")
+    _named(value.models, known.models, "models")
     return value.id
 
 
@@ -112,6 +123,7 @@ def check_policy(value: pb.Policy, known: Configuration) -> str:
     _identifier(value.id, "id")
     _require(0 < len(value.pack) <= 1_000_000, "pack", "must be 1 to 1000000 characters")
     _require(value.version.startswith(f"{value.id}@"), "version", "must begin with the id and '@'")
+    check_text(value.version, "version")
     return value.id
 
 
@@ -119,7 +131,8 @@ def check_price(value: pb.Price, known: Configuration) -> str:
     """The value's id, `MODEL.CURRENCY`."""
     _known(known.models.get(value.model), "model")
     _currency(value.currency)
-    _require(bool(value.version) and len(value.version) <= 64, "version", "must be 1 to 64 characters")
+    _require(bool(value.version), "version", "must be given")
+    check_text(value.version, "version")
     for field in ("prompt", "cached", "output"):
         _require(getattr(value, field) <= MAX_PRICE, field, f"must be at most {MAX_PRICE}")
     return f"{value.model}.{value.currency}"
@@ -149,6 +162,7 @@ def check_model(value: pb.Model, known: Configuration) -> str:
     _require(16 <= value.context <= 10_000_000, "context", "must be 16 to 10000000")
     _require(1 <= value.default_output <= value.context, "default_output", "must be 1 to the context")
     _require(1 <= value.expand <= 64, "expand", "must be 1 to 64")
+    check_text(value.licence, "licence")
     return value.name
 
 
@@ -166,4 +180,5 @@ CHECKS: dict[type[Value], tuple[str, Callable[..., str]]] = {
 def checked(value: Value, known: Configuration) -> tuple[str, str]:
     """(kind, id) of a value that may be published. Raises `FreeholdError`."""
     kind, check = CHECKS[type(value)]
+    _require(not UnknownFieldSet(value), kind, "has a field that is not known here")
     return kind, check(value, known)

@@ -78,9 +78,11 @@ class Relay:
         self._table = table
         self._bus = bus
         self._host = host
-        self._tasks = Tasks("outbox")
+        self._tasks = Tasks("outbox", self._ended)
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
+        self.fault = ""
+        """Why what was committed is not published; empty while all is well."""
 
     async def start(self) -> None:
         """Begin with what an earlier life left behind."""
@@ -109,7 +111,9 @@ class Relay:
             try:
                 while await self._turn():
                     pass
+                self.fault = ""
             except (BusError, DatabaseError) as error:
+                self.fault = str(error)
                 log.warning("outbox waits: %s", error)
                 await self._host.clock.sleep(BACKOFF_S)
                 self._wanted.set()
@@ -121,12 +125,11 @@ class Relay:
         rows = await self._database.read(self._oldest)
         if not rows:
             return False
-        sent = [
-            self._bus.publish(row.topic, row.value, _unpack(row.headers), key=row.key, partition=None)
-            for row in rows
-        ]
         published: list[int] = []
         try:
+            sent = [
+                self._bus.publish(row.topic, row.value, _unpack(row.headers), key=row.key) for row in rows
+            ]
             for row, acknowledgement in zip(rows, sent, strict=True):
                 await acknowledgement
                 published.append(row.id)
@@ -134,6 +137,9 @@ class Relay:
             if published:
                 await self._database.transact(lambda connection: self._forget(connection, published))
         return True
+
+    def _ended(self, task: str, failure: BaseException) -> None:
+        self.fault = f"{task} ended: {failure!r}"
 
     def _forget(self, connection: Connection, published: list[int]) -> None:
         connection.execute(delete(self._table).where(self._table.c.id.in_(published)))
