@@ -11,9 +11,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from shared.bus.ports import BusError
 from shared.callers import Authenticate
 from shared.errors import FreeholdError, Kind
 from shared.rpc.auth import Authentication, abort
+from shared.storage.database import DatabaseError
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class RpcServer:
         self._names: list[str] = []
 
     async def start(self, address: str, names: Iterable[str], *, reflect: bool) -> int:
-        """Listen on `host:port` or `unix:PATH` and return the port (0 for a socket).
+        """Listen on `host:port` or `unix:PATH` and return the port (0 for a socket); not ready yet.
 
         Raises `FreeholdError` NOT_READY where the address is in use.
         """
@@ -51,6 +53,7 @@ class RpcServer:
             reflection.enable_server_reflection(
                 [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server
             )
+        await self.set_ready(False)
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:
@@ -70,7 +73,10 @@ class RpcServer:
 
 
 def translated(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A unary servicer method whose `FreeholdError` ends the call by the table, and any other as INTERNAL."""
+    """A unary servicer method whose `FreeholdError` ends the call by the table.
+
+    A fault of the database or the bus is UNAVAILABLE, as nobody knows what was done; any other is INTERNAL.
+    """
 
     @functools.wraps(call)
     async def answer(self: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
@@ -78,6 +84,9 @@ def translated(call: Callable[..., Any]) -> Callable[..., Any]:
             return await call(self, request, context)
         except FreeholdError as error:
             await abort(context, error)
+        except (BusError, DatabaseError):
+            log.exception("%s could not be done", call.__qualname__)
+            await abort(context, FreeholdError(Kind.NOT_READY, "this cannot be done now; ask again"))
         except Exception:
             if context.done():
                 raise
