@@ -7,6 +7,7 @@ limits are enforced by one sweep over all connections, not by timers.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,12 @@ class StrictProtocol(HttpToolsProtocol):
         self._since = self._rules.clock.monotonic()
         self._turn += 1
         self._raw = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client connects."""
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            self._refuse(FreeholdError(Kind.OVERLOADED, "too many connections", retry_after=1))
 
     def data_received(self, data: bytes) -> None:
         """Parse, or refuse. No parser error leaves a connection open."""

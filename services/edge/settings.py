@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -45,6 +45,8 @@ class EdgeSettings(BaseSettings):
     """Who may read `/metrics`: connections from this machine, or keys with the role `operator`
     (who always may), or everybody who can connect."""
 
+    max_connections: Annotated[int, Field(ge=1)] = 4096
+    """HTTP connections at once; one more is answered 429 and closed."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=4 << 20)] = 1 << 20
     """Size of a request's body; above: 413."""
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
@@ -71,3 +73,11 @@ class EdgeSettings(BaseSettings):
     """Time that a request may take where its key says nothing."""
     default_max_in_flight: Annotated[int, Field(ge=1)] = 64
     """Requests of one key at once where the key says nothing."""
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        if isinstance(names, (list, tuple, set, frozenset)):
+            return frozenset(str(name).strip().lower() for name in names if str(name).strip())
+        return names

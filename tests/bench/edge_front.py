@@ -24,8 +24,8 @@ from tests.bench.load import closed_loop, post
 from tests.integration.edge_front import DONE, KEY, MODEL, running_edge
 
 ROUNDS = 3
-REQUESTS = 3000
-STREAMS = 300
+REQUESTS = 6000
+STREAMS = 600
 GROUP = 4
 """Pieces that are ready together in the streamed case."""
 TICK = os.sysconf("SC_CLK_TCK")

@@ -227,6 +227,17 @@ async def test_12_other_media_are_refused(kind: str | None) -> None:
         await refused(edge, head("POST", CHAT_PATH, *lines) + BODY, 415, closed=True)
 
 
+async def test_one_connection_too_many_is_told_and_closed() -> None:
+    async with running_edge(max_connections=2) as edge, wire(edge) as first, wire(edge) as second:
+        for line in (first, second):
+            await line.send(post(CHAT))
+            assert (await line.reply()).status == 200
+        reply, closed = await ask(edge, post(CHAT))
+        assert (reply.status, reply.headers["retry-after"], closed) == (429, "1", True)
+        await first.send(post(CHAT))
+        assert (await first.reply()).status == 200
+
+
 async def test_a_refused_connection_takes_no_second_request() -> None:
     """What stands behind a refused request is never answered: it could be smuggled."""
     async with running_edge() as edge, wire(edge) as line:
