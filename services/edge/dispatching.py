@@ -18,16 +18,19 @@ Placed = Callable[[Entry, Seat], None]
 class Dispatcher:
     """Holds ready requests until a worker has room. Reads pulses, sends nothing itself."""
 
-    def __init__(self, pulses: Pulses) -> None:
+    def __init__(self, pulses: Pulses, most_seats: int) -> None:
+        """`most_seats` = partitions of `work`: a worker that names another seat cannot be reached."""
         self._pulses = pulses
+        self._most_seats = most_seats
         self._seats = Seats()
         self._queues: dict[tuple[str, str], ReadyQueue[Entry]] = {}
         self._seen: dict[tuple[str, str], float] = {}
 
     def hear(self, seen: Seen) -> None:
         """A service pulsed."""
-        if seen.service == WORKER and seen.ready and seen.load is not None:
-            self._seats.hear(seen.incarnation, seen.load)
+        load = seen.load
+        if seen.service == WORKER and seen.ready and load is not None and load.seat < self._most_seats:
+            self._seats.hear(seen.incarnation, load)
         self._seats.keep(self._pulses.workers())
 
     def serving(self, model: Model) -> bool:

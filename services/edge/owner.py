@@ -57,7 +57,7 @@ class Owner:
         self._clock = host.clock
         self._in_flight = InFlight()
         self._observer = Observer(platform.telemetry, host.clock)
-        self._dispatcher = Dispatcher(platform.pulses)
+        self._dispatcher = Dispatcher(platform.pulses, platform.bus.partitions("work"))
         self._admission = Admission(settings.limits)
         self._acceptance = Acceptance(
             host,
@@ -83,6 +83,7 @@ class Owner:
         self._tasks = Tasks("edge.owner", self._lost_task)
         self._keys_changed = False
         self._stopping = False
+        self._told_ready = False
         self._fault = ""
 
     async def start(self) -> None:
@@ -178,6 +179,7 @@ class Owner:
             await self._clock.sleep(TICK_S)
             turn += 1
             now = self._clock.monotonic()
+            self._tell_readiness()
             self._dispatcher.look(now)
             for entry in self._in_flight.all():
                 self._carrier.apply(entry, entry.machine.tick(now, self._dispatcher.seat_seen(entry)), now)
@@ -188,6 +190,12 @@ class Owner:
                 self._look_slowly(now)
             self._carrier.insistence.retry()
             self._carrier.pump(now)
+
+    def _tell_readiness(self) -> None:
+        ready = self.readiness().ready
+        if ready != self._told_ready:
+            self._told_ready = ready
+            self._platform.pulses.send_now()
 
     def _end_unlawful(self, now: float) -> None:
         """Cancel what runs for keys that are revoked, expired, or of somebody disabled."""
