@@ -78,7 +78,9 @@ class BillingServicer(billing_pb2_grpc.BillingServicer):
 
     @translated
     async def GetUsage(self, request: pb.GetUsageRequest, _: Context) -> pb.GetUsageResponse:
-        scope = readable(self._configuration, caller(), request.organisation, request.project)
+        who = caller()
+        organisation = request.organisation or who.organisation
+        scope = readable(self._configuration, who, organisation, request.project)
         if not scope.organisation:
             raise FreeholdError(Kind.BAD_REQUEST, "name an organisation", param="organisation")
         first, last = _day(request.from_day, "from_day"), _day(request.to_day, "to_day")

@@ -85,15 +85,16 @@ def settle(close: Close, usages: Mapping[int, Usage], prices: Prices, reserved: 
     """Settle a request with the usages that are there, by attempt.
 
     A missing usage of an attempt that is *unknown* makes it a *no*; of a *yes*, its delivered ids stand
-    in and the settlement says so. Prompt and cached are the last attempt's; where its usage is missing,
-    those of the last one that has any, else nothing: what no worker counted is not billed.
+    in and the settlement says so. Prompt and cached are the last attempt's; where its worker
+    counted none, being dead or never having begun, those of the last one that did, else nothing: what
+    no worker counted is not billed.
     """
     counted = _counted(close.attempts, usages)
     delivered = _delivered(close.attempts)
     chains = _chains(counted, delivered)
     chain = sum(chains.values())
     generated = max(chain, sum(_ids(attempt, usage) for attempt, usage in counted))
-    last = next((usage for _, usage in reversed(counted) if usage), _NOTHING)
+    last = next((usage for _, usage in reversed(counted) if usage and usage.prompt), _NOTHING)
     cached = min(last.cached, last.prompt)
     prompt_billed = prompt_is_billed(close.state, bool(counted))
     backed = sum(min(count, chains.get(choice, 0)) for choice, count in delivered.items())

@@ -26,6 +26,7 @@ CALLERS = {
     "admin": Caller("admin-key", ORGANISATION, "acme-other", frozenset({"admin"})),
     "stranger": Caller("rival-key", "rival", "rival-web", frozenset({"usage", "admin"})),
     "useless": Caller("useless", ORGANISATION, PROJECT, frozenset({"complete"})),
+    "owner": Caller(KEY, ORGANISATION, PROJECT, frozenset({"admin", "operator"})),
     "operator": OPERATOR,
 }
 TOTAL = 14_640
@@ -108,6 +109,8 @@ async def test_balances_are_of_the_callers_own(tmp_path: Path) -> None:
             (False, 0, "none"),
             (True, 10**6, "month"),
         ]
+        owner = (await stubs["owner"].GetBalance(pb.GetBalanceRequest())).balances
+        assert [item.level for item in owner] == ["organisation", "project", "key"]
         whole = (await stubs["admin"].GetBalance(pb.GetBalanceRequest(key=KEY))).balances
         assert [(item.level, item.spent) for item in whole] == [
             ("organisation", TOTAL),
@@ -167,7 +170,7 @@ async def test_entries_are_of_the_callers_own(tmp_path: Path) -> None:
 
 async def test_usage_is_summed_by_day_and_model(tmp_path: Path) -> None:
     async with served(tmp_path) as (_, stubs, _done):
-        for token in ("mine", "admin"):
+        for token in ("mine", "admin", "owner"):
             (row,) = (await stubs[token].GetUsage(pb.GetUsageRequest())).rows
             assert (row.model, row.currency, row.requests, row.total) == (MODEL, "EUR", 1, TOTAL)
             assert (row.prompt, row.cached, row.generated, row.delivered, row.billed) == (40, 8, 16, 16, 16)

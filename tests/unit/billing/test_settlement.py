@@ -115,6 +115,14 @@ def test_unknown_without_usage_is_no_and_with_usage_is_yes() -> None:
     assert awaited(Close(CANCELLED, [*attempts, attempt(2, NO), attempt(3, YES)])) == {1, 3}
 
 
+def test_an_attempt_that_was_cancelled_before_it_began_does_not_hide_the_prompt() -> None:
+    attempts = [attempt(1, YES, 0, 10), attempt(2, UNKNOWN, 10, 0)]
+    found = settled(CANCELLED, attempts, usage(1, 13), usage(2, 0, prompt=0, cached=0))
+    assert (found.prompt, found.cached, found.charge.prompt) == (40, 8, line(32, 150_000))
+    assert counts(found) == (10, 13, 10, 10)
+    assert counts(settled(CANCELLED, [attempt(1, UNKNOWN)], usage(1, 0, prompt=0, cached=0))) == (0, 0, 0, 0)
+
+
 def test_usage_of_an_attempt_that_nobody_took_is_not_counted() -> None:
     found = settled(CANCELLED, [attempt(1, NO), attempt(2, YES)], usage(1, 99), usage(2, 16))
     assert counts(found) == (16, 16, 0, 16)
