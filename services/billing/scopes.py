@@ -44,7 +44,7 @@ def readable(known: Configuration, who: Caller, organisation: str, project: str)
 
 def target(known: Configuration, who: Caller, organisation: str, project: str, key: str) -> Target:
     """The object named, or the caller's own where nothing is. Raises `FreeholdError`."""
-    if not (organisation or project or key):
+    if who.organisation and not (organisation or project or key):
         organisation, project, key = who.organisation, who.project, who.key
     asked = "key" if key else "project" if project else "organisation"
     of_key = known.keys.get(key)
