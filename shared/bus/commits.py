@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from shared.bus.ports import BusError, TopicPartition
 from shared.bus.watermark import Watermark
@@ -49,10 +49,9 @@ class Commits:
         elif self._timer is None:
             self._timer = self._tasks.spawn(self._in(RECORD_S if durable else TRANSIT_S), "commit.later")
 
-    def forget(self, places: Iterable[TopicPartition]) -> None:
-        """Commit nothing more of these."""
-        for place in places:
-            self._moved.pop(place, None)
+    def forget(self, place: TopicPartition) -> None:
+        """Commit nothing more of this partition."""
+        self._moved.pop(place, None)
 
     async def flush(self) -> None:
         """Commit what has moved. Raises `BusError`; what moved is then tried again with the next."""

@@ -248,13 +248,13 @@ class Consumer:
             self._lanes[place] = Lane(place, self._topics[place.topic])
 
     async def _on_revoked(self, partitions: Iterable[TopicPartition]) -> None:
-        places = [place for place in partitions if place in self._lanes]
-        lanes = [self._lanes[place] for place in places]
+        lanes = [lane for place in partitions if (lane := self._lanes.get(place)) is not None]
         await drain(lanes, self._clock, self._clock.monotonic() + self._patience.revoke)
         await self._last_commit(self._patience.revoke)
-        self._commits.forget(places)
-        for place in places:
-            del self._lanes[place]
+        for lane in lanes:
+            if self._lanes.get(lane.place) is lane:
+                del self._lanes[lane.place]
+                self._commits.forget(lane.place)
 
     async def _last_commit(self, seconds: float) -> None:
         try:

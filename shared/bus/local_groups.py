@@ -63,6 +63,7 @@ class Group:
         self._members: dict[str, Member] = {}
         self._running: asyncio.Task[None] | None = None
         self._wanted = False
+        self._shaken: list[tuple[Member, set[TopicPartition]]] = []
 
     async def join(self, name: str, member: Member) -> None:
         """Return once the member has its share. A member of the same name is replaced and gets
@@ -90,35 +91,36 @@ class Group:
 
     async def shake(self, member: Member, places: Iterable[TopicPartition]) -> None:
         """Take partitions from a member and give them back, as a rebalance for no reason does."""
-        lost = set(places) & set(member.reader.positions())
-        if lost:
-            await self._revoke(member, lost)
-            await asyncio.shield(self.rebalance())
+        self._shaken.append((member, set(places)))
+        await asyncio.shield(self.rebalance())
 
     async def _rebalance(self) -> None:
         while self._wanted:
             self._wanted = False
+            shaken, self._shaken = self._shaken, []
+            for member, places in shaken:
+                await self._revoke(member, places)
             shares = share(self._all_partitions(), {name: one.topics for name, one in self._members.items()})
             for name, member in list(self._members.items()):
-                if lost := set(member.reader.positions()) - shares[name]:
-                    await self._revoke(member, lost)
+                await self._revoke(member, set(member.reader.positions()) - shares[name])
             if self._wanted:
                 continue  # somebody came or went meanwhile
             for name, member in list(self._members.items()):
-                if gained := shares.get(name, set()) - set(member.reader.positions()):
-                    await self._assign(member, gained)
+                await self._assign(member, shares.get(name, set()) - set(member.reader.positions()))
 
     def _all_partitions(self) -> list[TopicPartition]:
         wanted = {topic for member in self._members.values() for topic in member.topics}
         return [place for topic in sorted(wanted) for place in self._partitions(topic)]
 
     async def _revoke(self, member: Member, places: set[TopicPartition]) -> None:
-        member.reader.freeze(places)
-        await self._tell(member.on_revoked, places)
-        member.reader.take(places)
+        if held := places & set(member.reader.positions()):
+            member.reader.freeze(held)
+            await self._tell(member.on_revoked, held)
+            member.reader.take(held)
 
     async def _assign(self, member: Member, places: set[TopicPartition]) -> None:
-        await self._tell(member.on_assigned, places)
+        if places:
+            await self._tell(member.on_assigned, places)
         if member in self._members.values():
             member.reader.give({place: self.committed.get(place, 0) for place in sorted(places)})
 

@@ -130,9 +130,11 @@ async def test_an_ordered_partition_is_handled_in_order_one_batch_at_a_time(
     async def handle(batch: Batch) -> None:
         assert batch.partition not in busy
         busy.add(batch.partition)
-        await asyncio.sleep(0.001)
-        await effects.handle(batch)
-        busy.remove(batch.partition)
+        try:
+            await asyncio.sleep(0.001)
+            await effects.handle(batch)
+        finally:
+            busy.remove(batch.partition)
 
     consumer = await consumers.start(bus, topic, handle, on_poison=effects.dispose, park=effects.dispose)
     await publish(bus, topic, range(120))
