@@ -57,7 +57,9 @@ def _table(rows: list[Shown]) -> Table:
     for shown in rows:
         entry = shown.entry
         counts = [str(n) for n in (entry.generated, entry.delivered, entry.billed)] if entry else ["-"] * 3
-        table.add_row(shown.what, shown.ended.removeprefix("400 ").removeprefix("429 "), *counts, _price(shown))
+        table.add_row(
+            shown.what, shown.ended.removeprefix("400 ").removeprefix("429 "), *counts, _price(shown)
+        )
     return table
 
 

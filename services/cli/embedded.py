@@ -28,6 +28,7 @@ from shared.rpc.server import RpcServer
 from shared.telemetry import Telemetry, TelemetrySettings
 
 POLL_S = 0.05
+HEARD = ("moderation", "tokenizer", "billing")
 FLUSH_S = 2.0
 """Time for what comes after the services: the bus's last writes, the last spans."""
 
@@ -105,7 +106,7 @@ class Embedded:
         self._undo.push_async_callback(self._by(FLUSH_S, platform.pulses.stop))
         for service in self._services[1:]:
             await self._run(service)
-        await self._ready(f"loading {self.manifest.name} ({self.engine})", self._all_ready())
+        await self._ready(f"loading {self.manifest.name} ({self.engine})", self._all_ready(platform.pulses))
         await self._write_demo(control.keeper, assembly)
 
     async def _run(self, service: Service) -> None:
@@ -125,8 +126,12 @@ class Embedded:
         self.home.protect_socket()
         await server.set_ready(True)
 
-    async def _all_ready(self) -> None:
+    async def _all_ready(self, pulses: Pulses) -> None:
+        """Until every service is ready and the edge has heard so: it refuses while it has not."""
         while not all(service.readiness().ready for service in self._services):
+            await self._host.clock.sleep(POLL_S)
+        pulses.send_now()
+        while not (pulses.workers() and all(pulses.alive(service) for service in HEARD)):
             await self._host.clock.sleep(POLL_S)
 
     async def _ready(self, what: str, wait: Awaitable[None]) -> None:

@@ -24,14 +24,19 @@ def keys() -> None:
 @click.option("--project", required=True, help="Project that the key belongs to.")
 @click.option("--name", default="", help="What people call it.")
 @click.option("--role", "roles", multiple=True, help="complete, usage, admin or operator; repeatable.")
-def create_key(project: str, name: str, roles: tuple[str, ...]) -> None:
+@click.option(
+    "--max-in-flight", type=click.IntRange(0, 100_000), default=0, help="Requests at once; 0 = default."
+)
+def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: int) -> None:
     """Make a key and show its secret, this once."""
 
     async def question(channel: grpc.aio.Channel) -> pb.CreateKeyResponse:
         control = ControlStub(channel)
         found = await control.ListProjects(pb.ListProjectsRequest())
         organisation = next((row.organisation for row in found.projects if row.id == project), "")
-        asked = config.Key(organisation=organisation, project=project, name=name, roles=roles)
+        asked = config.Key(
+            organisation=organisation, project=project, name=name, roles=roles, max_in_flight=max_in_flight
+        )
         made: pb.CreateKeyResponse = await control.CreateKey(pb.CreateKeyRequest(key=asked))
         return made
 

@@ -99,11 +99,16 @@ class Running:
         """Ctrl-C; the exit status."""
         self.process.send_signal(signal.SIGINT)
         status = self.process.wait(STOP_S)
-        self._reader.join(STOP_S)
+        self._finish()
         return status
 
     def kill(self) -> None:
         """kill -9."""
         self.process.kill()
         self.process.wait(STOP_S)
+        self._finish()
+
+    def _finish(self) -> None:
         self._reader.join(STOP_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
