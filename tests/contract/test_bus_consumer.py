@@ -39,6 +39,7 @@ class Consumers:
         observer: Unobserved | None = None,
         patience: Patience = QUICK,
         concurrency: int = 16,
+        max_records: int = 500,
     ) -> Consumer:
         made = Consumer(
             bus,
@@ -51,6 +52,7 @@ class Consumers:
             observer=observer,
             patience=patience,
             concurrency=concurrency,
+            max_records=max_records,
         )
         await made.start()
         self._started.append(made)
@@ -155,14 +157,14 @@ async def test_what_is_not_ordered_runs_concurrently_up_to_the_bound(bus: Bus, c
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await gate.wait()
-        await effects.handle(batch)
-        running -= 1
+        try:
+            await gate.wait()
+            await effects.handle(batch)
+        finally:
+            running -= 1
 
-    await consumers.start(bus, "requests", handle, concurrency=3)
-    for number in range(12):
-        await send(bus, "requests", b"%d" % number, partition=0)
-        await asyncio.sleep(0)
+    await consumers.start(bus, "requests", handle, concurrency=3, max_records=1)
+    await publish(bus, "requests", range(12), 1)
     await until(lambda: running == 3)
     gate.set()
     await until(lambda: effects.done(*range(12)))
