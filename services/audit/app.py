@@ -12,12 +12,12 @@ from services.audit.handlers import GROUP, TOPIC, Handler
 from services.audit.keys import KeyInvalid, keep_key, load_key
 from services.audit.log import Log
 from services.audit.mender import Mender, Republish
-from services.audit.note import Signer
 from services.audit.observing import Observer
 from services.audit.publisher import Publisher
 from services.audit.rpc import AuditServicer
 from services.audit.settings import AuditSettings
 from services.audit.site import Site
+from services.audit.tlog.note import Signer
 from shared.bus.consumer import Consumer, InGroup
 from shared.bus.ports import BusError
 from shared.bus.topics import Topics

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import orjson
 from google.protobuf.message import DecodeError
 
-from services.audit.canonical import Json
-from services.audit.entry import CHANGED, FORMAT, SETTLED, Entry
-from services.audit.merkle import MAX_SIZE
-from services.audit.tiles import MAX_ENTRY
+from services.audit.tlog.canonical import Json
+from services.audit.tlog.entry import CHANGED, FORMAT, SETTLED, Entry
+from services.audit.tlog.merkle import MAX_SIZE
+from services.audit.tlog.tiles import MAX_ENTRY
 from shared.contracts.freehold.billing.v1.events_pb2 import AttemptUsage, Money, RequestSettled, Tokens
 from shared.contracts.freehold.control.v1.events_pb2 import ConfigurationChanged
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from services.audit.note import NoteInvalid, Signer, parse_signer
+from services.audit.tlog.note import NoteInvalid, Signer, parse_signer
 from shared.files import Files
 
 PRIVATE = "log.key"

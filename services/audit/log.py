@@ -24,14 +24,15 @@ from typing import NamedTuple, TypeVar, TypeVarTuple
 
 from sqlalchemy import Connection
 
-from services.audit import merkle, repository
-from services.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from services.audit import repository
 from services.audit.facts import Fact
-from services.audit.merkle import ProofInvalid
-from services.audit.note import NoteInvalid, Signer
 from services.audit.repository import GapOf
 from services.audit.site import Part, Site
-from services.audit.tiles import WIDTH, nodes, tiles_between
+from services.audit.tlog import merkle
+from services.audit.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from services.audit.tlog.merkle import ProofInvalid
+from services.audit.tlog.note import NoteInvalid, Signer
+from services.audit.tlog.tiles import WIDTH, nodes, tiles_between
 from shared.bus.ports import Record
 from shared.clock import Clock
 from shared.executor import Executor

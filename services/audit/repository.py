@@ -10,9 +10,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from services.audit import tables
 from services.audit.facts import Fact
-from services.audit.merkle import leaf_hash
 from services.audit.stream import Gap, Stream
-from services.audit.tiles import WIDTH, ReadTile, extend
+from services.audit.tlog.merkle import leaf_hash
+from services.audit.tlog.tiles import WIDTH, ReadTile, extend
 from shared.bus.ports import Record
 
 _HEAD = 1

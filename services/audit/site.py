@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from services.audit.tiles import WIDTH, Tile, bundle_path, encode_bundle, tile_path
+from services.audit.tlog.tiles import WIDTH, Tile, bundle_path, encode_bundle, tile_path
 from shared.files import Files
 
 CHECKPOINT = "checkpoint"

@@ -14,14 +14,14 @@ from services.cli.settings import EmbeddedSettings
 from services.control import app as control
 from services.control.settings import ControlSettings
 from services.edge import app as edge
-from services.edge.owner import Owner
+from services.edge.owner.owner import Owner
 from services.edge.settings import EdgeSettings
 from services.edge.sources import GrpcReceipts, GrpcUsage
 from services.inference import app as inference
 from services.inference.loading import as_served
 from services.inference.settings import InferenceSettings
 from services.moderation import app as moderation
-from services.moderation.pack import PackError, load_pack
+from services.moderation.matching.pack import PackError, load_pack
 from services.moderation.settings import ModerationSettings
 from services.tokenizer import app as tokenizer
 from services.tokenizer.settings import TokenizerSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from services.audit.receipt import ReceiptInvalid, assemble_receipt, evidence
-from services.audit.verify import verify_receipt
+from services.audit.tlog.receipt import ReceiptInvalid, assemble_receipt, evidence
+from services.audit.tlog.verify import verify_receipt
 from services.cli.session import ask, fail
 from shared.contracts.freehold.audit.v1 import audit_pb2 as pb
 from shared.contracts.freehold.audit.v1.audit_pb2_grpc import AuditStub

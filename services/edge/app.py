@@ -8,17 +8,17 @@ import grpc
 
 from services.edge import rpc
 from services.edge.credentials import Credentials
-from services.edge.http_api import Api, build_api
-from services.edge.http_chat import ChatCompletions, Owner
-from services.edge.http_errors import refusal
-from services.edge.http_front import Front
+from services.edge.http.api import Api, build_api
+from services.edge.http.chat import ChatCompletions, Owner
+from services.edge.http.errors import refusal
+from services.edge.http.front import Front
+from services.edge.http.receipts import Receipts
+from services.edge.http.server import HttpServer
+from services.edge.http.usage import Usage
+from services.edge.http.watch import Streams
 from services.edge.models import Models
-from services.edge.receipts import Receipts
-from services.edge.server import HttpServer
 from services.edge.settings import EdgeSettings
 from services.edge.sources import ReceiptSource, UsageSource
-from services.edge.usage import Usage
-from services.edge.watch import Streams
 from shared.callers import Authenticate
 from shared.clock import Clock
 from shared.errors import FreeholdError

@@ -8,11 +8,11 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from services.edge.chain import Delta, Ending
-from services.edge.dispatching import Dispatcher
-from services.edge.effects import Effects
-from services.edge.entry import Entry, InFlight
-from services.edge.observing import Observer
+from services.edge.owner.dispatching import Dispatcher
+from services.edge.owner.entry import Entry, InFlight
+from services.edge.owner.observing import Observer
+from services.edge.states.chain import Delta, Ending
+from services.edge.states.effects import Effects
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.ports import Record
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from services.edge.body import shown
+from services.edge.http.body import shown
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.platform.v1.pulse_pb2 import WorkerLoad

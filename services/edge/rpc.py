@@ -11,10 +11,10 @@ import grpc
 
 from services.edge.answer import Answer, Outcome, Piece, Submission
 from services.edge.credentials import Credentials
-from services.edge.http_chat import Owner
+from services.edge.dialects.openai_answers import receipt_url
+from services.edge.dialects.openai_chat import parse_chat
+from services.edge.http.chat import Owner
 from services.edge.models import Models
-from services.edge.openai_answers import receipt_url
-from services.edge.openai_chat import parse_chat
 from shared.clock import Clock
 from shared.contracts.freehold.api.v1 import api_pb2 as api
 from shared.contracts.freehold.api.v1 import api_pb2_grpc

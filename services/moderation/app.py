@@ -8,10 +8,10 @@ from services.moderation import rpc
 from services.moderation.desk import Desk
 from services.moderation.handlers import InputHandler, OutputHandler
 from services.moderation.observing import Observer
+from services.moderation.output.streams import Streams
 from services.moderation.packs import Packs
 from services.moderation.rpc import ModerationServicer
 from services.moderation.settings import ModerationSettings
-from services.moderation.streams import Streams
 from shared.bus.consumer import Consumer, InGroup
 from shared.bus.ports import BusError
 from shared.bus.topics import Topics

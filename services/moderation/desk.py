@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.moderation.pack import Direction, Pack
+from services.moderation.matching.pack import Direction, Pack
 from services.moderation.packs import Packs
 from services.moderation.policy import PolicyPending, PolicyUnknown
 from services.moderation.screening import Passage, Screening, screen

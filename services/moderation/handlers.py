@@ -10,12 +10,12 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError, Message
 
 from services.moderation import wire
+from services.moderation.matching.pack import Direction
 from services.moderation.observing import Observer
-from services.moderation.pack import Direction
+from services.moderation.output.streams import Streams, check_frame
 from services.moderation.packs import Packs
 from services.moderation.policy import Policy, PolicyPending, PolicyUnknown
 from services.moderation.screening import Screening, screen
-from services.moderation.streams import Streams, check_frame
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.handling import Batch, Later
 from shared.bus.ports import Headers, Position, Publisher, Record

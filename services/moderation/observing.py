@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Counter
 
-from services.moderation.pack import Action, Direction
+from services.moderation.matching.pack import Action, Direction
+from services.moderation.output.stream import Stream
 from services.moderation.policy import Policy, Verdict
-from services.moderation.stream import Stream
 from shared.bus.envelope import Envelope
 from shared.clock import Clock
 from shared.ids import unpack

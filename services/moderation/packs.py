@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from services.moderation.matcher import Matcher, compile_pack
-from services.moderation.pack import Pack, PackError, load_pack
+from services.moderation.matching.matcher import Matcher, compile_pack
+from services.moderation.matching.pack import Pack, PackError, load_pack
 from services.moderation.policy import Policy, PolicyPending, PolicyUnknown
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as pb

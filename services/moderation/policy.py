@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.moderation.folding import MAX_IGNORABLE_RUN, Folded
-from services.moderation.matcher import Matcher, MatchFlood
-from services.moderation.pack import Action, Direction, Rule
+from services.moderation.matching.folding import MAX_IGNORABLE_RUN, Folded
+from services.moderation.matching.matcher import Matcher, MatchFlood
+from services.moderation.matching.pack import Action, Direction, Rule
 
 PLATFORM = "platform@1"
 """Version under which the rules below are named: they hold whatever the packs say."""

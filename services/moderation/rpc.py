@@ -8,7 +8,7 @@ import grpc
 
 from services.moderation import wire
 from services.moderation.desk import Desk
-from services.moderation.pack import Action, Direction, Pack, Rule
+from services.moderation.matching.pack import Action, Direction, Pack, Rule
 from shared.contracts.freehold.moderation.v1 import moderation_pb2 as pb
 from shared.contracts.freehold.moderation.v1 import moderation_pb2_grpc
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform

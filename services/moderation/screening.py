@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from services.moderation.folding import MAX_IGNORABLE_RUN, Folded, fold, ignorable_run
-from services.moderation.pack import Action, Direction
+from services.moderation.matching.folding import MAX_IGNORABLE_RUN, Folded, fold, ignorable_run
+from services.moderation.matching.pack import Action, Direction
 from services.moderation.policy import IGNORABLE_RUN, PLATFORM, Cut, Hit, Policy, Verdict, merge
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.moderation.pack import Action, Direction
+from services.moderation.matching.pack import Action, Direction
 from services.moderation.policy import Hit, Verdict
 from services.moderation.screening import Passage, Screening, Span
 from shared.contracts.freehold.edge.v1 import request_pb2 as edge

@@ -18,11 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from services.audit.entry import SETTLED
 from services.audit.facts import Fact, read_fact
 from services.audit.log import Log
-from services.audit.note import Signer
 from services.audit.site import Site
+from services.audit.tlog.entry import SETTLED
+from services.audit.tlog.note import Signer
 from shared.contracts.freehold.billing.v1.events_pb2 import Money, RequestSettled, Tokens
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.host import system_host

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import hyperscan
 
-from services.moderation.matcher import Matcher, compile_pack
-from services.moderation.pack import Direction, load_pack
+from services.moderation.matching.matcher import Matcher, compile_pack
+from services.moderation.matching.pack import Direction, load_pack
+from services.moderation.output.stream import Stream
+from services.moderation.output.streams import Streams, check_frame
+from services.moderation.output.window import Window
 from services.moderation.policy import Policy
 from services.moderation.screening import Passage, screen
-from services.moderation.stream import Stream
-from services.moderation.streams import Streams, check_frame
-from services.moderation.window import Window
 from services.tokenizer.vocabulary import Vocabulary, vocabulary_of_gguf
 from shared.contracts.freehold.inference.v1.frame_pb2 import End, Frame, Open
 from shared.models.gguf import read_metadata

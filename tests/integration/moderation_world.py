@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from services.moderation.app import ModerationService, build
-from services.moderation.pack import load_pack
+from services.moderation.matching.pack import load_pack
 from services.moderation.settings import ModerationSettings
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.local import LocalBus

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 
 from services.edge.answer import Answer, Principal, Submission
-from services.edge.owner import Owner, OwnerSettings
+from services.edge.owner.owner import Owner, OwnerSettings
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.local import LocalBus
 from shared.bus.ports import Reader, Start, TopicPartition

@@ -12,15 +12,16 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection, text
 
-from services.audit import merkle, tables
-from services.audit.checkpoint import Checkpoint, open_checkpoint
+from services.audit import tables
 from services.audit.facts import CONTROL, Fact, billing_stream
 from services.audit.log import Log, LogInconsistent
-from services.audit.merkle import leaf_hash
-from services.audit.note import Signer
 from services.audit.repository import old_gaps
 from services.audit.site import Site
-from services.audit.tiles import bundle_path, decode_bundle, tile_path, tiles_between
+from services.audit.tlog import merkle
+from services.audit.tlog.checkpoint import Checkpoint, open_checkpoint
+from services.audit.tlog.merkle import leaf_hash
+from services.audit.tlog.note import Signer
+from services.audit.tlog.tiles import bundle_path, decode_bundle, tile_path, tiles_between
 from shared.files import SystemFiles
 from shared.host import Host, system_host
 from shared.storage.database import Database, DatabaseError

@@ -10,16 +10,17 @@ from pathlib import Path
 import grpc
 import pytest
 
-from services.audit import merkle, rpc
-from services.audit.checkpoint import open_checkpoint
+from services.audit import rpc
 from services.audit.facts import Fact, billing_stream
 from services.audit.log import Log
 from services.audit.mender import RepublishFailed
-from services.audit.merkle import leaf_hash
-from services.audit.note import Signer, parse_verifier
 from services.audit.republish import GrpcRepublish
 from services.audit.rpc import AuditServicer
 from services.audit.site import Site
+from services.audit.tlog import merkle
+from services.audit.tlog.checkpoint import open_checkpoint
+from services.audit.tlog.merkle import leaf_hash
+from services.audit.tlog.note import Signer, parse_verifier
 from shared.callers import OPERATOR, Caller
 from shared.contracts.freehold.audit.v1 import audit_pb2 as pb
 from shared.contracts.freehold.audit.v1.audit_pb2_grpc import AuditStub

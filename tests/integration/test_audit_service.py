@@ -14,14 +14,14 @@ from sqlalchemy import select
 
 from services.audit import tables
 from services.audit.app import AuditService, build
-from services.audit.checkpoint import open_checkpoint
-from services.audit.entry import CHANGED, SETTLED, answer_hash
 from services.audit.facts import billing_stream
-from services.audit.note import parse_verifier
-from services.audit.receipt import assemble_receipt, evidence
 from services.audit.settings import AuditSettings
-from services.audit.tiles import decode_bundle
-from services.audit.verify import verify_receipt
+from services.audit.tlog.checkpoint import open_checkpoint
+from services.audit.tlog.entry import CHANGED, SETTLED, answer_hash
+from services.audit.tlog.note import parse_verifier
+from services.audit.tlog.receipt import assemble_receipt, evidence
+from services.audit.tlog.tiles import decode_bundle
+from services.audit.tlog.verify import verify_receipt
 from shared.bus.envelope import Envelope
 from shared.bus.local import LocalBus
 from shared.bus.topics import load_topics

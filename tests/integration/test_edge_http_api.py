@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from services.edge.http_front import Front
+from services.edge.http.front import Front
 from shared.contracts.freehold.audit.v1 import audit_pb2 as audit
 from shared.contracts.freehold.billing.v1 import billing_pb2 as billing
 from shared.lifecycle import Readiness

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.edge.answer import Piece
-from services.edge.server import listening
+from services.edge.http.server import listening
 from shared.errors import FreeholdError, Kind
 from tests.integration.edge_front import CHAT, DONE, HOST, running_edge, say
 from tests.integration.edge_wire import ask, post, wire

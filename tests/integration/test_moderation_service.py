@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from services.moderation.pack import load_pack
+from services.moderation.matching.pack import load_pack
 from shared.bus.envelope import parse_envelope
 from shared.callers import OPERATOR, Caller
 from shared.configuration import config_key

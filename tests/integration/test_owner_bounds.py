@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.edge.admission import Limits
 from services.edge.answer import Principal
-from services.edge.owner import OwnerSettings
+from services.edge.owner.admission import Limits
+from services.edge.owner.owner import OwnerSettings
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome

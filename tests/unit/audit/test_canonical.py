@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.audit.canonical import NotCanonical, decode, encode
+from services.audit.tlog.canonical import NotCanonical, decode, encode
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.audit.canonical import Json, decode, encode
-from services.audit.entry import CHANGED, SETTLED, decode_entry
 from services.audit.facts import (
     CONTROL,
     FactInvalid,
@@ -16,6 +14,8 @@ from services.audit.facts import (
     organisation_of,
     read_fact,
 )
+from services.audit.tlog.canonical import Json, decode, encode
+from services.audit.tlog.entry import CHANGED, SETTLED, decode_entry
 from shared.contracts.freehold.billing.v1.events_pb2 import (
     AttemptUsage,
     Money,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.audit.keys import KeyInvalid, keep_key, load_key
-from services.audit.note import parse_verifier
+from services.audit.tlog.note import parse_verifier
 from shared.files import SystemFiles
 
 FILES = SystemFiles()

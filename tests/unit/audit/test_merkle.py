@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.audit import merkle
-from services.audit.merkle import ProofInvalid
+from services.audit.tlog import merkle
+from services.audit.tlog.merkle import ProofInvalid
 
 CT_LEAVES = [
     bytes.fromhex(text)

@@ -6,8 +6,16 @@ import base64
 
 import pytest
 
-from services.audit.checkpoint import Checkpoint, open_checkpoint, open_sole_checkpoint, sign_checkpoint
-from services.audit.note import Note, NoteInvalid, Signature, Signer, parse_note, parse_signer, parse_verifier
+from services.audit.tlog.checkpoint import Checkpoint, open_checkpoint, open_sole_checkpoint, sign_checkpoint
+from services.audit.tlog.note import (
+    Note,
+    NoteInvalid,
+    Signature,
+    Signer,
+    parse_note,
+    parse_signer,
+    parse_verifier,
+)
 
 EXAMPLE_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 EXAMPLE = (

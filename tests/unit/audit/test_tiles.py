@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.audit import merkle
-from services.audit.merkle import leaf_hash
-from services.audit.tiles import (
+from services.audit.tlog import merkle
+from services.audit.tlog.merkle import leaf_hash
+from services.audit.tlog.tiles import (
     TILE_BYTES,
     Tile,
     bundle_path,

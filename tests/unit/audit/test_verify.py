@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.audit import merkle
-from services.audit.canonical import Json, encode
-from services.audit.checkpoint import Checkpoint, sign_checkpoint
-from services.audit.entry import CHANGED, SETTLED, answer_hash, decode_entry
 from services.audit.facts import encode_entry
-from services.audit.note import Note, Signer, parse_note
-from services.audit.receipt import Receipt, ReceiptInvalid, assemble_receipt, evidence, parse_receipt
-from services.audit.verify import verify_receipt
+from services.audit.tlog import merkle
+from services.audit.tlog.canonical import Json, encode
+from services.audit.tlog.checkpoint import Checkpoint, sign_checkpoint
+from services.audit.tlog.entry import CHANGED, SETTLED, answer_hash, decode_entry
+from services.audit.tlog.note import Note, Signer, parse_note
+from services.audit.tlog.receipt import Receipt, ReceiptInvalid, assemble_receipt, evidence, parse_receipt
+from services.audit.tlog.verify import verify_receipt
 
 SIGNER = Signer("example.com/log", bytes(range(32)))
 KEY = str(SIGNER.verifier)
@@ -247,7 +247,7 @@ def test_entries_stay_below_the_bundles_limit() -> None:
 
 def test_the_verifier_needs_nothing_but_cryptography() -> None:
     program = (
-        "import sys; before = set(sys.modules); import services.audit.verify; "
+        "import sys; before = set(sys.modules); import services.audit.tlog.verify; "
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}; "
         "print(sorted(new - set(sys.stdlib_module_names)))"
     )

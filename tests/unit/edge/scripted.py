@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.edge.chain import Delta, Ending
-from services.edge.effects import Deliver, Effects, Finish
-from services.edge.states import Machine, Terms
+from services.edge.states.chain import Delta, Ending
+from services.edge.states.effects import Deliver, Effects, Finish
+from services.edge.states.machine import Machine, Terms
 from services.edge.submission import Outcome
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved, UnitPrices
 from shared.contracts.freehold.edge.v1.request_pb2 import CompletionRequest, Format

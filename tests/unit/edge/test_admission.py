@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.edge.admission import Admission, Limits
+from services.edge.owner.admission import Admission, Limits
 from shared.errors import FreeholdError, Kind
 
 

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import replace
 
 from services.edge.answer import Answer, Principal, Submission
-from services.edge.closing import close
-from services.edge.entry import HASHED_AT_ONCE, Entry
-from services.edge.states import Machine
+from services.edge.owner.entry import HASHED_AT_ONCE, Entry
+from services.edge.states.closing import close
+from services.edge.states.machine import Machine
 from shared.contracts.freehold.control.v1.config_pb2 import Model
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_NO, ACCEPTED_UNKNOWN, ACCEPTED_YES
 from shared.contracts.freehold.inference.v1.events_pb2 import REJECT_REASON_FULL

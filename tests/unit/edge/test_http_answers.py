@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from services.edge.http_errors import error_headers, error_value, refusal
-from services.edge.openai_answers import Chunks, Heading, fingerprint_of, plain_body
+from services.edge.dialects.openai_answers import Chunks, Heading, fingerprint_of, plain_body
+from services.edge.http.errors import error_headers, error_value, refusal
 from services.edge.submission import Outcome
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from shared.errors import FreeholdError, Kind

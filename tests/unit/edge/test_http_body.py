@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.body import ClientGone, check_media, json_strict, read_body, shown
+from services.edge.http.body import ClientGone, check_media, json_strict, read_body, shown
 from shared.errors import FreeholdError, Kind
 
 VALUES = st.recursive(

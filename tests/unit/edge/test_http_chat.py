@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge import openai_neutral as neutral
-from services.edge.body import json_strict
-from services.edge.openai_chat import ChatBody, ChatMessage, parse_chat
+from services.edge.dialects import openai_neutral as neutral
+from services.edge.dialects.openai_chat import ChatBody, ChatMessage, parse_chat
+from services.edge.http.body import json_strict
 from shared.contracts.freehold.edge.v1 import request_pb2 as pb
 from shared.errors import FreeholdError, Kind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from services.edge.insisting import Insistence, Letter
+from services.edge.owner.insisting import Insistence, Letter
 from shared.bus.ports import Acknowledged, BusFull, BusTimeout, Headers, Position, RecordTooLarge
 
 DONE = Position("t", 0, 7, 0)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.ready_queue import PATIENCE_S, ReadyQueue
+from services.edge.owner.ready_queue import PATIENCE_S, ReadyQueue
 
 
 def always(_: str) -> bool:

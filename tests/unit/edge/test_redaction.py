@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.redaction import SpanError, redact
+from services.edge.owner.redaction import SpanError, redact
 from shared.contracts.freehold.edge.v1.request_pb2 import CompletionRequest, Message
 from shared.contracts.freehold.moderation.v1.events_pb2 import RedactedSpan
 

@@ -1,6 +1,6 @@
 """Which worker is chosen, from pulses, dispatches and ends."""
 
-from services.edge.seats import Need, Seats, prefix_key
+from services.edge.owner.seats import Need, Seats, prefix_key
 from shared.contracts.freehold.platform.v1.pulse_pb2 import ServedModel, WorkerLoad
 
 

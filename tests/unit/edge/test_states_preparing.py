@@ -4,9 +4,16 @@ import itertools
 
 import pytest
 
-from services.edge.effects import Close, Enqueue, Finish, PublishRedacted, PublishRequest, PublishReserve
-from services.edge.failures import ABOVE_BOUND
-from services.edge.states import Machine, State
+from services.edge.states.effects import (
+    Close,
+    Enqueue,
+    Finish,
+    PublishRedacted,
+    PublishRequest,
+    PublishReserve,
+)
+from services.edge.states.failures import ABOVE_BOUND
+from services.edge.states.machine import Machine, State
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from shared.errors import Kind
 from tests.unit.edge.scripted import encoded, finished, ready, refusal, reserved, screened, terms

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.edge.effects import (
+from services.edge.states.effects import (
     Cancel,
     Close,
     Deliver,
@@ -18,7 +18,7 @@ from services.edge.effects import (
     PublishRequest,
     PublishReserve,
 )
-from services.edge.states import Machine, State
+from services.edge.states.machine import Machine, State
 from shared.contracts.freehold.edge.v1.request_pb2 import Format
 from shared.contracts.freehold.inference.v1.events_pb2 import RejectReason
 from shared.contracts.freehold.moderation.v1.events_pb2 import StreamRefused, StreamVerdict

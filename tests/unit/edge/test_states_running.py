@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.edge.effects import Cancel, Close, Deliver, Dispatch, Enqueue, Finish
-from services.edge.states import Machine, State
+from services.edge.states.effects import Cancel, Close, Deliver, Dispatch, Enqueue, Finish
+from services.edge.states.machine import Machine, State
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_NO, ACCEPTED_UNKNOWN, ACCEPTED_YES
 from shared.contracts.freehold.edge.v1.request_pb2 import Format
 from shared.contracts.freehold.inference.v1.events_pb2 import (

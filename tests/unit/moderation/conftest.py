@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from services.moderation.matcher import Matcher, compile_pack
-from services.moderation.pack import load_pack
+from services.moderation.matching.matcher import Matcher, compile_pack
+from services.moderation.matching.pack import load_pack
 from services.moderation.policy import Policy
 
 PACKS = Path(__file__).parents[3] / "ops" / "policies"

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from services.moderation.pack import Direction
+from services.moderation.matching.pack import Direction
+from services.moderation.output.window import Delta, Window
 from services.moderation.policy import Policy
 from services.moderation.screening import Passage, Screening, screen
-from services.moderation.window import Delta, Window
 
 
 def borders(text: str, cuts: list[int]) -> list[int]:

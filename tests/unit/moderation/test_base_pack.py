@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from services.moderation.folding import fold
-from services.moderation.matcher import compile_pack, matches
-from services.moderation.pack import Action, Direction, load_pack
+from services.moderation.matching.folding import fold
+from services.moderation.matching.matcher import compile_pack, matches
+from services.moderation.matching.pack import Action, Direction, load_pack
 from services.moderation.screening import Passage, screen
 from tests.unit.moderation.conftest import PACKS
 from tests.unit.moderation.streams import run, whole

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.moderation.folding import fold, ignorable_run
+from services.moderation.matching.folding import fold, ignorable_run
 
 TEXTS = st.text(
     st.one_of(

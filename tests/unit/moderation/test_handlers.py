@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from services.moderation.handlers import OutputHandler
 from services.moderation.observing import Observer
+from services.moderation.output.streams import FrameError, Streams
 from services.moderation.policy import PolicyPending, PolicyUnknown
-from services.moderation.streams import FrameError, Streams
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.handling import Batch, Later
 from shared.bus.ports import Acknowledged, BusError, Position, Record

@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from services.moderation.matcher import compile_pack
-from services.moderation.pack import Action, Direction, PackError, load_pack
+from services.moderation.matching.matcher import compile_pack
+from services.moderation.matching.pack import Action, Direction, PackError, load_pack
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform
 
 RULE = """\

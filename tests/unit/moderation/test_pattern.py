@@ -4,12 +4,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from services.moderation.folding import fold
-from services.moderation.matcher import compile_pack
-from services.moderation.pack import Direction, PackError, load_pack
-from services.moderation.pattern import PatternError, parse
-from services.moderation.tree import unresolved
-from services.moderation.words import phrase
+from services.moderation.matching.folding import fold
+from services.moderation.matching.matcher import compile_pack
+from services.moderation.matching.pack import Direction, PackError, load_pack
+from services.moderation.matching.pattern import PatternError, parse
+from services.moderation.matching.tree import unresolved
+from services.moderation.matching.words import phrase
 
 SINGLE = st.sampled_from(["a", "b", r"\d", "[ab1]", "[^a]", ".", " ", r"\b", r"\w", r"\S", "é"])
 

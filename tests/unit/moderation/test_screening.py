@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.moderation.matcher import compile_pack
-from services.moderation.pack import Action, Direction, load_pack
+from services.moderation.matching.matcher import compile_pack
+from services.moderation.matching.pack import Action, Direction, load_pack
 from services.moderation.policy import Policy
 from services.moderation.screening import Passage, Span, screen
 from services.moderation.wire import answer, cost, read_request

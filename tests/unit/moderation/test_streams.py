@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from services.moderation.output.streams import FrameError, Streams, check_frame
 from services.moderation.policy import PolicyUnknown
-from services.moderation.streams import FrameError, Streams, check_frame
 from shared.contracts.freehold.inference.v1.frame_pb2 import End, Frame, Open
 from shared.contracts.freehold.moderation.v1.events_pb2 import VettedFrame
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.moderation.validators import CHECKS, luhn, mod97
+from services.moderation.matching.validators import CHECKS, luhn, mod97
 
 TEXTS = st.one_of(st.text(max_size=30), st.text(alphabet="0123456789 -.xst", max_size=24))
 

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.moderation.folding import fold
-from services.moderation.matcher import compile_pack
-from services.moderation.pack import Action, Direction, load_pack
+from services.moderation.matching.folding import fold
+from services.moderation.matching.matcher import compile_pack
+from services.moderation.matching.pack import Action, Direction, load_pack
+from services.moderation.output.window import Window, WindowError
 from services.moderation.policy import IGNORABLE_RUN, Policy
-from services.moderation.window import Window, WindowError
 from tests.unit.moderation.streams import CUTS, FRAMES, TEXTS, borders, run, whole
 
 PROPERTY = settings(max_examples=400, deadline=None)

@@ -1,0 +1,1 @@
+"""Dialects: translations between a client's wire and one `CompletionRequest`. Pure."""

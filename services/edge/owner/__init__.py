@@ -1,0 +1,1 @@
+"""The owner of requests: what carries the states out."""

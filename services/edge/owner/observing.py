@@ -1,0 +1,118 @@
+"""What an operator sees of the owner: one span a request, and bound metrics."""
+
+from __future__ import annotations
+
+from services.edge.owner.entry import Entry
+from services.edge.states.closing import was_out
+from services.edge.states.failures import ABOVE_BOUND
+from services.edge.states.machine import State
+from shared.clock import Clock
+from shared.contracts.freehold.platform.v1.outcome_pb2 import FinishReason
+from shared.telemetry import SpanKind, Telemetry
+from shared.telemetry import semconv as names
+from shared.telemetry.trace import AttributeValue
+
+SPAN = "edge.request"
+TERMINAL_STATES = (State.COMPLETED, State.REFUSED, State.FAILED, State.CANCELLED, State.EXPIRED)
+
+
+class Observer:
+    """Notes a request's times as they come, and all of it at its end."""
+
+    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
+        metrics = telemetry.metrics("edge")
+        self._recorder = telemetry.recorder("edge")
+        self._clock = clock
+        self._first = metrics.seconds("first_token_seconds", "From acceptance to the first vetted text.")
+        self._each = metrics.seconds("token_seconds", "Between two tokens of an answer, its mean.")
+        self._held_s = metrics.seconds("held_seconds", "Longest time that text of an answer was held back.")
+        self._held = metrics.tokens("held_tokens", "Most tokens of an answer that were held back.")
+        self._queued = metrics.seconds("queue_seconds", "From ready to dispatched.")
+        requests = metrics.counter("requests", "Requests by how they ended.", ("state",))
+        self._states = {state: requests.labels(state.name.lower()) for state in TERMINAL_STATES}
+        tokens = metrics.counter("tokens", "Tokens of answered requests.", ("kind",))
+        self._prompt, self._cached, self._output = (
+            tokens.labels(kind) for kind in ("prompt", "cached", "delivered")
+        )
+        self._attempts = metrics.counter("attempts", "Dispatches to workers.")
+        self._bounds = metrics.counter(
+            "bound_alarms", "Prompts with more tokens than their bound: a fault of the model's manifest."
+        )
+        self.late = metrics.counter("late_records", "Answers to requests that had ended.")
+        self.undecodable = metrics.counter("undecodable_records", "Records that could not be understood.")
+        self.in_flight = metrics.gauge("in_flight", "Requests that have not ended.")
+        self.waiting = metrics.gauge("queue_length", "Requests that wait for a worker.")
+        self.unacknowledged = metrics.gauge(
+            "unacknowledged_records", "Closes and cancels that the bus has not acknowledged."
+        )
+
+    def begin(self, entry: Entry) -> None:
+        """A request was accepted: gives it its span."""
+        entry.accepted_ns = self._clock.time_ns()
+        entry.parent = entry.submission.trace
+        parent = entry.parent
+        entry.span = self._recorder.root() if parent is None else self._recorder.child(parent)
+
+    def dispatched(self, entry: Entry, now: float) -> None:
+        """It was sent to a worker."""
+        self._attempts.inc()
+        self._queued.observe(now - entry.ready_at)
+
+    def first_text(self, entry: Entry, now: float) -> None:
+        """Its first text is in the buffer."""
+        entry.first_at = now
+        entry.first_ns = self._clock.time_ns()
+        self._first.observe(now - entry.accepted_at)
+
+    def closed(self, entry: Entry) -> None:
+        """It has its terminal state."""
+        machine, evidence = entry.machine, entry.machine.evidence
+        delivered = sum(len(choice.ids) for choice in machine.choices)
+        self._states[machine.state].inc()
+        if delivered:
+            self._prompt.inc(evidence.prompt)
+            self._cached.inc(evidence.cached)
+            self._output.inc(delivered if was_out(machine) else 0)
+            self._held.observe(evidence.held_tokens)
+            self._held_s.observe(evidence.held_ms / 1000)
+            if delivered > 1:
+                self._each.observe((entry.last_at - entry.first_at) / (delivered - 1))
+        if evidence.code == ABOVE_BOUND:
+            self._bounds.inc()
+        if entry.span is not None:
+            self._record(entry, delivered)
+
+    def _record(self, entry: Entry, delivered: int) -> None:
+        machine, evidence = entry.machine, entry.machine.evidence
+        span = entry.span
+        if span is None or not span.sampled:
+            return
+        chat = bool(entry.submission.request.messages)
+        attributes: tuple[tuple[str, AttributeValue], ...] = (
+            (
+                names.GEN_AI_OPERATION_NAME,
+                names.GEN_AI_OPERATION_CHAT if chat else names.GEN_AI_OPERATION_TEXT_COMPLETION,
+            ),
+            (names.GEN_AI_REQUEST_MODEL, entry.model.name),
+            (names.GEN_AI_USAGE_INPUT_TOKENS, evidence.prompt),
+            (names.GEN_AI_USAGE_OUTPUT_TOKENS, delivered),
+            (names.GEN_AI_RESPONSE_FINISH_REASONS, _finish(evidence.finish)),
+            (names.FREEHOLD_STATE, machine.state.name.lower()),
+            (names.FREEHOLD_TENANT, entry.submission.principal.organisation),
+            (names.FREEHOLD_ATTEMPT, len(machine.attempts)),
+        )
+        self._recorder.record(
+            SPAN,
+            span,
+            entry.parent,
+            entry.accepted_ns,
+            self._clock.time_ns(),
+            SpanKind.INTERNAL,
+            attributes,
+            error=evidence.code if machine.state is State.FAILED else None,
+            request=entry.request,
+        )
+
+
+def _finish(reason: FinishReason) -> str:
+    return FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower()

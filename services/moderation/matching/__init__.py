@@ -1,0 +1,1 @@
+"""Packs and how they match: folding, bounded patterns, one pass over a text. Pure."""

@@ -1,0 +1,1 @@
+"""The output of a model behind its hold-back window. No I/O."""
