@@ -9,6 +9,7 @@ import pytest
 
 from shared.bus.ports import Bus
 from tests.contract.bus_world import World
+from tests.contract.consumer_world import Consumers
 
 SEEDS: dict[str, int | None] = {"local": None, "chaos-1": 1, "chaos-2": 2}
 
@@ -23,3 +24,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture
 async def bus(world: World) -> Bus:
     return await world.bus()
+
+
+@pytest.fixture
+async def consumers(world: World) -> AsyncIterator[Consumers]:
+    made = Consumers(world)
+    yield made
+    await made.end()
