@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
+import socket
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,8 +25,6 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
 MAX_STREAMS = 1000
 
-Servicer = TypeVar("Servicer")
-
 
 class RpcServer:
     """One listening address. Register servicers between construction and `start`."""
@@ -35,6 +35,7 @@ class RpcServer:
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # between the two chance decides
                 ("grpc.max_concurrent_streams", MAX_STREAMS),
                 ("grpc.so_reuseport", 0),
             ],
@@ -46,7 +47,7 @@ class RpcServer:
     async def start(self, address: str, names: Iterable[str], *, reflect: bool) -> int:
         """Listen on `host:port` or `unix:PATH` and return the port (0 for a socket); not ready yet.
 
-        Raises `FreeholdError` NOT_READY where the address is in use.
+        Raises `FreeholdError` NOT_READY where the address is in use, or cannot be had.
         """
         self._names = list(names)
         if reflect:
@@ -54,10 +55,11 @@ class RpcServer:
                 [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server
             )
         await self.set_ready(False)
+        _check_free(address)
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:
-            raise FreeholdError(Kind.NOT_READY, f"cannot listen on {address}: is it in use?") from error
+            raise FreeholdError(Kind.NOT_READY, f"cannot listen on {address}: is it an address?") from error
         await self.server.start()
         return 0 if address.startswith("unix:") else int(port)
 
@@ -70,6 +72,29 @@ class RpcServer:
     async def stop(self, grace: float) -> None:
         """Take no new calls; end running ones after `grace` seconds."""
         await self.server.stop(max(0.0, grace))
+
+
+def _check_free(address: str) -> None:
+    """Raises `FreeholdError`. gRPC takes a socket's path over from whoever listens there, and says of a
+    port in use no more than that it failed.
+    """
+    try:
+        _occupy_for_a_moment(address)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FreeholdError(Kind.NOT_READY, f"cannot listen on {address}: {reason}") from error
+
+
+def _occupy_for_a_moment(address: str) -> None:
+    if address.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(address.removeprefix("unix:")) == 0:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+        return
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host.strip("[]"), int(port)))
 
 
 def translated(call: Callable[..., Any]) -> Callable[..., Any]:
