@@ -15,7 +15,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-
     op.create_table(
         "configuration_values",
         sa.Column("kind", sa.String(), nullable=False),
@@ -56,7 +55,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-
     op.drop_table("outbox")
     op.drop_table("numbers")
     op.drop_table("facts")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.control.values import Value, checked
@@ -13,12 +15,12 @@ from shared.errors import FreeholdError, Kind
 DIGEST = "ab" * 32
 
 
-def organisation(**changes: object) -> pb.Organisation:
+def organisation(**changes: Any) -> pb.Organisation:
     return pb.Organisation(**{"id": "acme", "time_zone": "Asia/Jakarta", "currency": "IDR", **changes})
 
 
-def model(**changes: object) -> pb.Model:
-    fields = {
+def model(**changes: Any) -> pb.Model:
+    fields: dict[str, Any] = {
         "name": "m1",
         "weights_digest": DIGEST,
         "tokenizer_digest": DIGEST,
@@ -44,8 +46,8 @@ def known() -> Configuration:
     return configuration
 
 
-def budget(**changes: object) -> pb.Budget:
-    fields = {
+def budget(**changes: Any) -> pb.Budget:
+    fields: dict[str, Any] = {
         "level": pb.LEVEL_PROJECT,
         "id": "p1",
         "organisation": "acme",
@@ -80,9 +82,19 @@ BAD: list[tuple[Value, str]] = [
     (pb.Key(id="k", organisation="other", project="p1", roles=["complete"]), "project"),
     (pb.Key(id="k", organisation="acme", project="p1", roles=["root"]), "roles"),
     (pb.Key(id="k", organisation="acme", project="p1"), "roles"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["usage", "usage"]), "roles"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], models=["m1", "m9"]), "models"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], models=["m1", "m1"]), "models"),
     (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], deadline_ms=600_001), "deadline_ms"),
     (pb.Policy(id="base", pack="", version="base@1"), "pack"),
     (pb.Policy(id="base", pack="x", version="other@1"), "version"),
+    (pb.Policy(id="base", pack="x", version="base@" + "1" * 200), "version"),
+    (pb.Policy(id="base", pack="x" * 1_000_001, version="base@1"), "pack"),
+    (pb.Price(model="m1", currency="IDR"), "version"),
+    (pb.Price(model="m1", currency="IDR", version="1\x1b[2J"), "version"),
+    (pb.Project(id="p1" * 33, organisation="acme"), "id"),
+    (pb.Project(id="p3", organisation="acme", name="x" * 201), "name"),
+    (model(licence="x" * 201), "licence"),
     (pb.Price(model="m9", currency="IDR", version="1"), "model"),
     (pb.Price(model="m1", currency="IDR", version="1", output=10**15 + 1), "output"),
     (budget(id="p9"), "id"),
@@ -109,3 +121,28 @@ def test_a_bad_value_is_refused_by_the_field_at_fault(known: Configuration, valu
         checked(value, known)
     assert refused.value.kind is Kind.BAD_REQUEST
     assert refused.value.param == field
+
+
+def test_a_field_that_is_not_known_here_is_refused_and_not_passed_on(known: Configuration) -> None:
+    project = pb.Project.FromString(
+        pb.Project(id="p2", organisation="acme").SerializeToString() + b"\xfa\x06\x03any"
+    )
+    with pytest.raises(FreeholdError, match="not known"):
+        checked(project, known)
+
+
+def test_a_value_cannot_outgrow_a_record(known: Configuration) -> None:
+    for number in range(101):
+        known.policies[f"p{number}"] = pb.Policy(id=f"p{number}")
+    names = list(known.policies)
+    assert checked(pb.Project(id="p2", organisation="acme", policies=names[:100]), known)
+    with pytest.raises(FreeholdError, match="policies"):
+        checked(pb.Project(id="p2", organisation="acme", policies=names), known)
+
+
+def test_what_belongs_to_another_tenant_is_not_taken_over(known: Configuration) -> None:
+    known.organisations["rival"] = pb.Organisation(id="rival", currency="EUR", time_zone="UTC")
+    with pytest.raises(FreeholdError, match="taken"):
+        checked(pb.Project(id="p1", organisation="rival"), known)
+    with pytest.raises(FreeholdError, match="nothing that exists"):
+        checked(budget(organisation="rival", currency="EUR"), known)

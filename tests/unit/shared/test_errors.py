@@ -29,8 +29,12 @@ PROTOCOL = {
 }
 
 
+def test_every_kind_is_in_every_table_and_nothing_else_is() -> None:
+    assert set(HTTP) == set(GRPC) == set(Kind)
+
+
 @pytest.mark.parametrize("kind", Kind)
-def test_every_kind_is_in_every_table(kind: Kind) -> None:
+def test_no_outcome_is_a_success(kind: Kind) -> None:
     assert HTTP[kind].status >= 400
     assert GRPC[kind].value[0] != 0
 
