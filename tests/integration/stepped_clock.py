@@ -30,6 +30,11 @@ class SteppedClock:
         heapq.heappush(self._sleeping, (self._now + seconds, next(self._numbers), waiter))
         await waiter
 
+    @property
+    def sleeping(self) -> int:
+        """How many wait for time to pass."""
+        return sum(not waiter.done() for _, _, waiter in self._sleeping)
+
     async def advance(self, seconds: float) -> None:
         """Move, and let everybody act whose time has come, in order."""
         until = self._now + seconds

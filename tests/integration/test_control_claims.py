@@ -15,6 +15,7 @@ from shared.contracts.freehold.control.v1 import control_pb2 as pb
 from shared.rpc.channel import connect
 from shared.rpc.numbers import RENEW_S, ControlNumbers
 from tests.integration.control_world import TOKEN, ControlWorld
+from tests.integration.stepped_clock import until
 
 LANE, SEAT = pb.NUMBER_KIND_LANE, pb.NUMBER_KIND_SEAT
 A, B, C = 0xA, 0xB, 2**64 - 1
@@ -96,9 +97,11 @@ async def test_a_claim_that_says_nothing_is_refused(
 
 
 async def test_a_process_renews_its_numbers_until_it_closes(world: ControlWorld) -> None:
+    others = world.clock.sleeping
     numbers = ControlNumbers(connect(world.target, TOKEN), world.platform.host)
     assert await numbers.claim(LANE, 2, A) == [0, 1]
     for _ in range(12):
+        await until(lambda: world.clock.sleeping > others)
         await world.clock.advance(RENEW_S)
         await renewed(world, A)
     assert await claim(world, LANE, 2, B) == [2, 3]
