@@ -28,7 +28,12 @@ class InferenceSettings(BaseSettings):
         description="llama.cpp's shared library, for NPUs and GPUs; none = the one in the xllamacpp wheel.",
     )
     seat: int = Field(default=0, ge=0, description="Partition of `work` that this worker reads.")
-    threads: int = Field(default=0, ge=0, description="Threads of the engine; 0 = one per usable core.")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        description="Threads of the engine; 0 = one for each usable core but one. They wait for each other by "
+        "spinning: where another process wants their core, each step of a layer may cost a time slice.",
+    )
     gpu_layers: int = Field(default=0, ge=-1, description="Layers on the device; -1 = all.")
     slots: int = Field(
         default=0,

@@ -71,7 +71,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 async def closed_loop(
     port: int, request: bytes, connections: int, *, count: int = 0, seconds: float = 0.0
 ) -> Figures:
-    """Each connection sends its next request once it has its answer, until `count` in all, or for `seconds`."""
+    """Each connection sends again once it has its answer, until `count` in all, or for `seconds`."""
     figures = Figures()
     begin = time.perf_counter()
     left = count

@@ -25,11 +25,22 @@ MANIFEST = Path(__file__).parents[2] / "ops/models/smollm2-135m-instruct.yaml"
 def prompts(engine: LlamaEngine, count: int) -> list[list[int]]:
     """Chat prompts that share no more than the template's first tokens."""
     subjects = ("rivers", "ports", "bread", "winter", "glass", "rice", "bridges", "music", "paper", "rain")
-    text = "<|im_start|>user\nTell me {} about {} and how they changed a city.<|im_end|>\n<|im_start|>assistant\n"
+    text = (
+        "<|im_start|>user\nTell me {} about {} and how they changed a city.<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
     return [
         engine.tokenize(text.format(f"{place + 2} things", subjects[place % len(subjects)]), special=True)
         for place in range(count)
     ]
+
+
+def declare_batch(engine: LlamaEngine) -> None:
+    """Declare the two calls that only the raw loop makes."""
+    engine._library.ffi.cdef(
+        "struct llama_batch llama_batch_init(int32_t, int32_t, int32_t);"
+        "void llama_batch_free(struct llama_batch);"
+    )
 
 
 def raw(engine: LlamaEngine, asked: Sequence[Sequence[int]], tokens: int) -> int:
@@ -90,9 +101,7 @@ def main() -> None:
     sizes = Sizes(cells=4_096, sequences=2 * given.sequences, batch=128, threads=given.threads, gpu_layers=0)
     engine = load_engine("llama", load_manifest(MANIFEST), sizes)
     assert isinstance(engine, LlamaEngine)
-    engine._library.ffi.cdef(
-        "struct llama_batch llama_batch_init(int32_t, int32_t, int32_t); void llama_batch_free(struct llama_batch);"
-    )
+    declare_batch(engine)
     asked = prompts(engine, given.sequences)
     warm = Sampling(temperature=0.2, top_p=0.9)
     ways: dict[str, Callable[[], int]] = {
@@ -109,9 +118,8 @@ def main() -> None:
     anchor = rates["raw greedy"]
     for name, found in rates.items():
         ratio = statistics.median(mine / its for mine, its in zip(found, anchor, strict=True))
-        print(
-            f"{name:18} {statistics.median(found):7.1f} tokens/s  ratio {ratio:.3f}  rounds {[round(x) for x in found]}"
-        )
+        rounds = [round(rate) for rate in found]
+        print(f"{name:18} {statistics.median(found):7.1f} tokens/s  ratio {ratio:.3f}  rounds {rounds}")
     engine.close()
 
 
