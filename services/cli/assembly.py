@@ -39,6 +39,8 @@ from shared.storage.migrations import open_database
 
 CREATED_S = 1_730_000_000
 """Of the default model, as `/v1/models` shows it; a constant, so that a restart changes nothing."""
+LANE = 0
+"""The one edge's only lane: more would split one process's batches, and nobody else would read them."""
 
 
 class Assembly:
@@ -130,8 +132,7 @@ class Assembly:
             grpc_port=self._settings.grpc_port,
             grpc_reflection=self._settings.reflection,
         )
-        lanes = list(range(self._platform.bus.partitions("replies")))
-        owner = Owner(self._platform, FixedNumbers(lanes))
+        owner = Owner(self._platform, FixedNumbers([LANE]))
         return edge.build(
             settings,
             self._platform,
