@@ -48,16 +48,16 @@ def load_engine(
     try:
         weights = find_weights(manifest)
         verify_weights(manifest, weights)
-        metadata = verified_metadata(manifest, weights)
         if kind == "synthetic":
             return SyntheticEngine(
-                read_vocabulary(metadata),
+                read_vocabulary(verified_metadata(manifest, weights)),
                 context=min(manifest.context, sizes.cells),
                 cells=sizes.cells,
                 sequences=sizes.sequences,
                 batch=sizes.batch,
                 tokens_per_second=tokens_per_second,
             )
+        verified_metadata(manifest, weights)
         return _load_llama(manifest, weights, sizes, library)
     except (ManifestError, LlamaError, VocabularyError) as error:
         raise LoadError(str(error)) from error

@@ -65,7 +65,7 @@ def plan(settings: InferenceSettings) -> Plan:
     slots = settings.chosen(settings.slots, 16, 256)
     prefill_tokens = settings.chosen(settings.prefill_tokens, 64, 8_192)
     sizes = Sizes(
-        cells=settings.chosen(settings.cells, 8_192, 1 << 20),
+        cells=settings.chosen(settings.cells, 6_144, 1 << 20),
         sequences=slots + settings.kept_sequences,
         batch=max(prefill_tokens, slots + LEAST_PREFILL),
         threads=settings.threads or max(1, len(os.sched_getaffinity(0)) - 1),
@@ -92,7 +92,7 @@ def assemble(
     def understood(asked: GenerateTokens) -> Work:
         return understand(asked, manifest, capabilities.context, len(texts.whole))
 
-    worker = Worker(engine, Scheduler(engine, made.slots, made.prefill_tokens), executor, host.clock)
+    worker = Worker(engine, Scheduler(engine, made.slots, made.prefill_tokens, texts), executor, host.clock)
     usage = Usage(bus, host, manifest.name, manifest.weights_sha256)
     observer = Observer(platform.telemetry, host.clock, manifest.name)
     replies = Replies(bus, host.incarnation)

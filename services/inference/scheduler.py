@@ -92,7 +92,7 @@ class _Running:
 class Scheduler:
     """Jobs in, ids out. Used by one thread: the engine's."""
 
-    def __init__(self, engine: Engine, slots: int, prefill_tokens: int) -> None:
+    def __init__(self, engine: Engine, slots: int, prefill_tokens: int, texts: Texts | None = None) -> None:
         """`prefill_tokens` bounds a step: what running sequences leave of it goes to prompts.
 
         Raises ValueError where the engine is too small for the slots.
@@ -105,7 +105,7 @@ class Scheduler:
         if sizes.context > sizes.cells:
             raise ValueError(f"a context of {sizes.context} does not fit a pool of {sizes.cells} cells")
         self._engine = engine
-        self._texts = Texts(engine.vocabulary.pieces)
+        self._texts = texts or Texts(engine.vocabulary.pieces)
         self._end = engine.vocabulary.end
         self._context = sizes.context
         self._slots = slots

@@ -31,8 +31,8 @@ class InferenceSettings(BaseSettings):
     threads: int = Field(
         default=0,
         ge=0,
-        description="Threads of the engine; 0 = one for each usable core but one. They wait for each other by "
-        "spinning: where another process wants their core, each step of a layer may cost a time slice.",
+        description="Threads of the engine; 0 = one for each usable core but one. They wait for each other "
+        "by spinning: where another process wants their core, each step of a layer may cost a time slice.",
     )
     gpu_layers: int = Field(default=0, ge=-1, description="Layers on the device; -1 = all.")
     slots: int = Field(
@@ -45,11 +45,11 @@ class InferenceSettings(BaseSettings):
     cells: int = Field(
         default=0,
         ge=0,
-        description="Tokens that all sequences together hold (SmolLM2: 23 kB each, so 8,192 take 189 MB); "
-        "0 = 8,192 with llama, 1,048,576 with synthetic.",
+        description="Tokens that all sequences together hold (SmolLM2: 23 kB each, so 6,144 take 142 MB); "
+        "0 = 6,144 with llama, 1,048,576 with synthetic.",
     )
     kept_sequences: int = Field(
-        default=48, ge=1, description="Ended sequences that are kept for their prefixes, beside the running."
+        default=24, ge=1, description="Ended sequences that are kept for their prefixes, beside the running."
     )
     prefill_tokens: int = Field(
         default=0,
