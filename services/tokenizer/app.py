@@ -28,7 +28,7 @@ RETRY_S = 0.5
 
 
 class TokenizerService:
-    """The tokenizer as a process runs it. One thread does all the encoding."""
+    """The tokenizer as a process runs it. One thread encodes what is long."""
 
     name = "tokenizer"
 
@@ -115,6 +115,7 @@ def build(settings: TokenizerSettings, platform: Platform, topics: Topics) -> To
         host.incarnation,
         Observer(platform.telemetry, host.clock),
         settings.batch,
+        settings.inline_cost,
     )
     consumer = Consumer(
         platform.bus,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -34,6 +33,8 @@ class _Asked(NamedTuple):
     envelope: Envelope
     revision: int
     job: Job
+    cost: int
+    """Bytes of the request."""
 
 
 class Handler:
@@ -48,6 +49,7 @@ class Handler:
         incarnation: int,
         observer: Observer,
         batch: int,
+        inline_cost: int,
     ) -> None:
         self._configuration = configuration
         self._find = find
@@ -56,9 +58,10 @@ class Handler:
         self._incarnation = incarnation
         self._observer = observer
         self._batch = batch
+        self._inline_cost = inline_cost
 
     async def __call__(self, batch: Batch) -> None:
-        """Encode a batch by few turns of the thread; return once every answer is acknowledged.
+        """Encode a batch, long requests by few turns of the thread; return once every answer is acknowledged.
 
         Raises `Later` where a request knows a newer configuration, `BusError` where an answer is not
         acknowledged (a repetition publishes the same events), and what a record is at fault for:
@@ -73,14 +76,18 @@ class Handler:
             for envelope, record in zip(envelopes, batch.records, strict=True)
             if (one := self._understand(envelope, record.value)) is not None
         ]
-        sent: list[Awaitable[Position]] = []
-        for start in range(0, len(asked), self._batch):
-            turn = asked[start : start + self._batch]
+        # Short prompts cost less here than the way to a thread and back. The bound holds for the batch.
+        left = self._inline_cost
+        inline: list[_Asked] = []
+        beside: list[_Asked] = []
+        for one in asked:
+            left -= one.cost
+            (inline if left >= 0 else beside).append(one)
+        sent = self._answer_all(inline, encode_jobs([one.job for one in inline]), begun)
+        for start in range(0, len(beside), self._batch):
+            turn = beside[start : start + self._batch]
             outcomes = await self._executor.run(encode_jobs, [one.job for one in turn])
-            for one, outcome in zip(turn, outcomes, strict=True):
-                context = self._observer.observe(one.envelope, one.job.model.name, begun, outcome)
-                answer = _answer(one, outcome)
-                sent.append(self._reply(replace(one.envelope, traceparent=context), one.revision, answer))
+            sent += self._answer_all(turn, outcomes, begun)
         for acknowledged in sent:
             await acknowledged
 
@@ -89,7 +96,7 @@ class Handler:
         envelope = parse_envelope(record.headers)
         code = error.code if isinstance(error, FreeholdError) else _CODES.get(type(error), "failed")
         failed = platform.RequestFailed(stage=SERVICE, code=code)
-        await self._reply(envelope, envelope.revision, failed)
+        await self._reply(envelope, envelope.revision, failed, envelope.traceparent)
 
     def _understand(self, envelope: Envelope, value: bytes) -> _Asked | None:
         """What a record asks for; None where it is not for the tokenizer."""
@@ -100,9 +107,21 @@ class Handler:
             revision, accepted = redacted.revision, redacted.accepted
         else:
             return None
-        return _Asked(envelope, revision, Job(self._find(accepted.request.model), accepted.request))
+        job = Job(self._find(accepted.request.model), accepted.request)
+        return _Asked(envelope, revision, job, len(value))
 
-    def _reply(self, asked: Envelope, revision: int, answer: Message) -> Awaitable[Position]:
+    def _answer_all(
+        self, turn: Sequence[_Asked], outcomes: Sequence[Outcome], begun: int
+    ) -> list[Awaitable[Position]]:
+        sent = []
+        for one, outcome in zip(turn, outcomes, strict=True):
+            context = self._observer.observe(one.envelope, one.job.model.name, begun, outcome)
+            sent.append(self._reply(one.envelope, one.revision, _answer(one, outcome), context))
+        return sent
+
+    def _reply(
+        self, asked: Envelope, revision: int, answer: Message, traceparent: bytes
+    ) -> Awaitable[Position]:
         kind = answer.DESCRIPTOR.name
         envelope = Envelope(
             type=kind,
@@ -115,7 +134,7 @@ class Handler:
             to=asked.owner,
             revision=revision,
             config_offset=asked.config_offset,
-            traceparent=asked.traceparent,
+            traceparent=traceparent,
         )
         return self._bus.publish(
             "replies", answer.SerializeToString(), envelope.headers(), partition=asked.lane

@@ -23,7 +23,7 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Made by `loading.load_model`. Not for several threads at once."""
+    """Made by `loading.load_model`. For several threads at once."""
 
     name: str
     context: int

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
@@ -28,6 +27,7 @@ Prompt = list[int | str]
 Transform = Callable[[str], str]
 
 CACHED_SKELETONS = 256
+"""More shapes than services use; a hostile variety of them begins the table anew."""
 CACHED_MESSAGES = 32
 """Longer conversations are rendered anew: few are alike, and each skeleton grows with them."""
 
@@ -84,7 +84,9 @@ _ROLES = ("system", "user", "assistant")
 
 
 class ChatTemplate:
-    """A template bound to its model's vocabulary. Not for several threads at once."""
+    """A template bound to its model's vocabulary, for several threads at once: its table of skeletons
+    changes by single operations, and a skeleton made twice is the same.
+    """
 
     def __init__(self, source: str, vocabulary: Vocabulary, chance: random.Random) -> None:
         """Compile and probe the template. Raises ModelRefused where it cannot be followed safely."""
@@ -99,7 +101,7 @@ class ChatTemplate:
         self._holes = re.compile(re.escape(mark) + "([cn])([0-9]+)\ue001")
         longest_first = sorted(vocabulary.controls, key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        self._skeletons: OrderedDict[_Shape, _Skeleton] = OrderedDict()
+        self._skeletons: dict[_Shape, _Skeleton] = {}
         self._transforms: dict[str, Transform] = {}
         try:
             self._template = environment.from_string(source)
@@ -117,8 +119,6 @@ class ChatTemplate:
         skeleton = self._skeletons.get(shape)
         if skeleton is None:
             skeleton = self._skeleton(shape)
-        else:
-            self._skeletons.move_to_end(shape)
         return [part if isinstance(part, int) else _fill(part, turns, texts) for part in skeleton]
 
     def raw(self, turns: Sequence[Turn]) -> str:
@@ -162,9 +162,9 @@ class ChatTemplate:
         if missing := [n for n, (_, text, _) in enumerate(shape) if text and n not in written]:
             raise PromptRefused(f"the model's template has no place for message {missing[0]}")
         if len(shape) <= CACHED_MESSAGES:
+            if len(self._skeletons) >= CACHED_SKELETONS:
+                self._skeletons.clear()
             self._skeletons[shape] = skeleton
-            if len(self._skeletons) > CACHED_SKELETONS:
-                self._skeletons.popitem(last=False)
         return skeleton
 
     def _cut(self, text: str) -> _Skeleton:

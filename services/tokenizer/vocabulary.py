@@ -22,8 +22,12 @@ UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 _MARKUP = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 
 
+POOL_CHARACTERS = 16_384
+"""Less text than this is encoded on the calling thread: waking a pool of threads for it costs more."""
+
+
 class Vocabulary:
-    """One model's tokens. Not for several threads at once; the calls hold no GIL while they encode."""
+    """One model's tokens, for several threads at once; long calls hold no GIL while they encode."""
 
     def __init__(
         self,
@@ -53,8 +57,12 @@ class Vocabulary:
 
         Nothing is added. Raises `TypeError` for a lone surrogate, which protobuf cannot carry.
         """
-        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        found = [encoding.ids for encoding in encoded]
+        tokenizer = self._tokenizer
+        if sum(map(len, texts)) < POOL_CHARACTERS:
+            found = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+        else:
+            encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            found = [encoding.ids for encoding in encoded]
         if self._dropped is not None:
             for number, ids in enumerate(found):
                 if self._dropped in ids:

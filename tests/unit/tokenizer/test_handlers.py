@@ -57,8 +57,8 @@ def configured(model: ServedModel) -> Configuration:
     return configuration
 
 
-@pytest.fixture
-async def bench(model: ServedModel) -> AsyncIterator[Bench]:
+@pytest.fixture(params=[0, 1 << 20], ids=["on the thread", "on the loop"])
+async def bench(model: ServedModel, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     host = system_host()
     bus = LocalBus(host, load_topics("embedded"), None)
     await bus.start()
@@ -68,7 +68,10 @@ async def bench(model: ServedModel) -> AsyncIterator[Bench]:
     models.put([model])
     telemetry = Telemetry(host, TelemetrySettings())
     executor = host.executor("tokenizer")
-    handler = Handler(configuration, models.find, executor, bus, 77, Observer(telemetry, host.clock), batch=3)
+    observer = Observer(telemetry, host.clock)
+    handler = Handler(
+        configuration, models.find, executor, bus, 77, observer, batch=3, inline_cost=request.param
+    )
     yield Bench(handler, replies, telemetry)
     await replies.close()
     await bus.close()
