@@ -140,7 +140,8 @@ def build(
     relay = Relay(database, tables.outbox, platform.bus, host)
     ends = Ends(platform)
     reserving = ReserveHandler(configuration, database, platform.bus, host.incarnation, observer)
-    settling = SettleHandler(configuration, database, facts, host, observer)
+    interval_s, full = settings.settle_interval_ms / 1e3, settings.max_records
+    settling = SettleHandler(configuration, database, facts, host, observer, interval_s, full)
     answering = Consumer(
         platform.bus,
         host,

@@ -126,22 +126,33 @@ class SettleHandler:
         facts: Facts,
         host: Host,
         observer: Observer,
+        interval_s: float,
+        full: int,
     ) -> None:
+        """Batches below `full` records wait until `interval_s` after the last: what comes meanwhile
+        shares the next transaction, and reserves, which clients wait for, find the database free.
+        """
         self._configuration = configuration
         self._database = database
         self._facts = facts
         self._clock = host.clock
         self._observer = observer
+        self._interval_s = interval_s
+        self._full = full
+        self._next = 0.0
 
     async def __call__(self, batch: Batch) -> None:
         """Settle a batch in one transaction; return once its facts are durable on the bus.
 
         Raises `DatabaseError` and `BusError` where a repetition helps, and what a record is at fault for.
         """
+        if len(batch.records) < self._full and (rest := self._next - self._clock.monotonic()) > 0:
+            await self._clock.sleep(rest)
         turn = self._observer.turn(batch.topic)
         events = self._events(batch)
         now_ns = self._clock.time_ns()
         settled = await self._database.transact(lambda connection: settle_batch(connection, events, now_ns))
+        self._next = self._clock.monotonic() + self._interval_s
         sent = [self._facts.publish(item.fact, self._observer.settled(turn, item)) for item in settled.booked]
         sent += [self._facts.publish(fact, fact.traceparent) for fact in settled.again]
         for acknowledged in sent:

@@ -27,6 +27,13 @@ class BillingSettings(BaseSettings):
         le=60,
         description="Seconds between looks for reservations and waits that are over.",
     )
+    settle_interval_ms: int = Field(
+        default=50,
+        ge=0,
+        le=10_000,
+        description="Milliseconds between two transactions of settlements at least; a full batch does not"
+        " wait. Nobody waits for a settlement, and reserves share the database with it.",
+    )
     max_records: int = Field(
         default=500, ge=1, le=10_000, description="Most records taken at once, and so in one transaction."
     )
