@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
-from services.edge.owner.entry import Entry
 from services.edge.states.machine import Machine, State
 from services.edge.states.transitions import TERMINAL
+from services.edge.submission import Submission
+from shared.contracts.freehold.control.v1.config_pb2 import Model
 from shared.contracts.freehold.edge.v1.events_pb2 import (
     ACCEPTED_YES,
     ClosedAttempt,
@@ -15,7 +17,21 @@ from shared.contracts.freehold.edge.v1.events_pb2 import (
 )
 
 
-def close(entry: Entry, closed_ns: int) -> RequestClosed:
+class Closing(Protocol):
+    """What a close is made from: the part of a request in flight that is evidence. Only read."""
+
+    machine: Machine
+    submission: Submission
+    model: Model
+    accepted_ns: int
+    first_ns: int
+    """When the first text reached the buffer; 0 = none did."""
+
+    def answer_hash(self) -> bytes:
+        """SHA-256 of what was delivered: choices in order, each ended by one zero byte. Called once."""
+
+
+def close(entry: Closing, closed_ns: int) -> RequestClosed:
     """The evidence of a request in its terminal state. Call once."""
     machine, submission = entry.machine, entry.submission
     evidence, encoded = machine.evidence, machine.preparation.encoded
