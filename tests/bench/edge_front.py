@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from itertools import islice
@@ -68,14 +69,13 @@ def play(answer: Answer, submission: Submission) -> None:
 async def serve() -> None:
     """Both servers in one process; their ports on standard output, until standard input closes."""
     anchors = uvicorn.Server(
-        uvicorn.Config(application(), port=0, log_level="error", lifespan="off", http="httptools", ws="none")
+        uvicorn.Config(application(), log_level="error", lifespan="off", http="httptools", ws="none")
     )
-    running = asyncio.ensure_future(anchors.serve())
+    listening = socket.create_server(("127.0.0.1", 0))
+    running = asyncio.ensure_future(anchors.serve([listening]))
     async with running_edge() as edge:
         edge.owner.play, edge.owner.keep = play, False
-        while not anchors.started:
-            await asyncio.sleep(0.01)
-        anchor = anchors.servers[0].sockets[0].getsockname()[1]
+        anchor = listening.getsockname()[1]
         print(json.dumps({"edge": edge.service.http_port, "anchor": anchor}), flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     anchors.should_exit = True
