@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter
-
 from services.billing.booking import STATES, Booked
 from services.billing.evidence import OWNER_LOST
 from services.billing.rows import RequestRow
 from shared.clock import Clock
 from shared.telemetry import Recorder, SpanKind, Telemetry, format_traceparent, parse_traceparent
 from shared.telemetry import semconv as names
+from shared.telemetry.metrics import Counter
 from shared.telemetry.trace import TraceContext
 
 NANOS: Final = 1e-9

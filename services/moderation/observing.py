@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
-
 from services.moderation.matching.pack import Action, Direction
 from services.moderation.output.stream import Stream
 from services.moderation.policy import Policy, Verdict
@@ -12,6 +10,7 @@ from shared.clock import Clock
 from shared.ids import unpack
 from shared.telemetry import SpanKind, Telemetry, format_traceparent, parse_traceparent
 from shared.telemetry import semconv as names
+from shared.telemetry.metrics import Counter
 
 
 class Observer:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
+
+from shared.telemetry.instruments import Counter, Family, Gauge
 
 
 class BusMetrics:
     """The families of one process, registered once."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.records = Counter(
+        self.records = Family(
+            registry,
             "freehold_bus_records",
             "Records by what became of them.",
             ("group", "topic", "outcome"),
-            registry=registry,
+            Counter,
         )
-        self.faults = Counter(
+        self.faults = Family(
+            registry,
             "freehold_bus_faults",
             "Batches that a fault of the bus or the database held up.",
             ("group", "topic"),
-            registry=registry,
+            Counter,
         )
-        self.lag = Gauge(
+        self.lag = Family(
+            registry,
             "freehold_bus_lag_records",
             "Records between what is finished and the end of the topic.",
             ("group", "topic"),
-            registry=registry,
+            Gauge,
         )
 
 

@@ -12,11 +12,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from shared.host import Host
 from shared.lifecycle import Tasks
 from shared.telemetry import semconv
+from shared.telemetry.instruments import Counter, Family
 from shared.telemetry.otlp import encode_spans
 from shared.telemetry.settings import TelemetrySettings
 from shared.telemetry.trace import SpanRow
@@ -75,11 +76,12 @@ class Exporter:
             request_serializer=ExportTraceServiceRequest.SerializeToString,
             response_deserializer=ExportTraceServiceResponse.FromString,
         )
-        spans = Counter(
+        spans = Family(
+            registry,
             "freehold_telemetry_spans",
             "Spans by what became of their export.",
             ("outcome",),
-            registry=registry,
+            Counter,
         )
         self._sent = spans.labels("sent")
         self._dropped = spans.labels("dropped")

@@ -1,11 +1,16 @@
-"""Metrics by `prometheus_client`: label sets are bound once and observed on the child (2 us)."""
+"""The metrics of a service: label sets are bound once and observed on the child."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
+from typing import Final, overload
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+
+from shared.telemetry.instruments import Counter, Family, Gauge, Histogram
+
+__all__ = ["SECONDS", "TOKENS", "Counter", "Family", "Gauge", "Histogram", "Metrics"]
 
 SECONDS: Final = (
     0.001,
@@ -41,18 +46,39 @@ class Metrics:
         self._registry = registry
         self._prefix = f"freehold_{service}_"
 
-    def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+    @overload
+    def counter(self, name: str, text: str) -> Counter: ...
+
+    @overload
+    def counter(self, name: str, text: str, labels: Sequence[str]) -> Family[Counter]: ...
+
+    def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter | Family[Counter]:
         """A total; the exposition adds `_total`."""
-        return Counter(self._prefix + name, text, labels, registry=self._registry)
+        family = Family(self._registry, self._prefix + name, text, labels, Counter)
+        return family if labels else family.labels()
 
-    def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+    @overload
+    def gauge(self, name: str, text: str) -> Gauge: ...
+
+    @overload
+    def gauge(self, name: str, text: str, labels: Sequence[str]) -> Family[Gauge]: ...
+
+    def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge | Family[Gauge]:
         """A value that goes up and down."""
-        return Gauge(self._prefix + name, text, labels, registry=self._registry)
+        family = Family(self._registry, self._prefix + name, text, labels, Gauge)
+        return family if labels else family.labels()
 
-    def seconds(self, name: str, text: str, labels: Sequence[str] = ()) -> Histogram:
+    @overload
+    def seconds(self, name: str, text: str) -> Histogram: ...
+
+    @overload
+    def seconds(self, name: str, text: str, labels: Sequence[str]) -> Family[Histogram]: ...
+
+    def seconds(self, name: str, text: str, labels: Sequence[str] = ()) -> Histogram | Family[Histogram]:
         """A histogram of durations in seconds; name it `…_seconds`."""
-        return Histogram(self._prefix + name, text, labels, registry=self._registry, buckets=SECONDS)
+        family = Family(self._registry, self._prefix + name, text, labels, partial(Histogram, SECONDS))
+        return family if labels else family.labels()
 
-    def tokens(self, name: str, text: str, labels: Sequence[str] = ()) -> Histogram:
+    def tokens(self, name: str, text: str) -> Histogram:
         """A histogram of token counts."""
-        return Histogram(self._prefix + name, text, labels, registry=self._registry, buckets=TOKENS)
+        return Family(self._registry, self._prefix + name, text, (), partial(Histogram, TOKENS)).labels()
