@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from services.edge.states.chain import Delta, Ending
-from services.edge.states.effects import Deliver, Effects, Finish
+from services.edge.states.effects import Deliver, Dispatch, Effects, Finish
 from services.edge.states.machine import Machine, Terms
 from services.edge.submission import Outcome
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved, UnitPrices
@@ -95,6 +96,26 @@ def ready(machine: Machine, now: float = 0.0) -> Machine:
     machine.encoded(now, encoded())
     machine.reserved(now, reserved())
     return machine
+
+
+def started(**how: Any) -> Machine:
+    """A machine in `running`, on these terms."""
+    return running(Machine(terms(**how), 0.0))
+
+
+def dispatched() -> Machine:
+    """A machine whose first attempt was sent to a worker that has not answered."""
+    machine = ready(Machine(terms(), 0.0))
+    assert machine.seated(0.0, WORKER, SEAT) == (Dispatch(1),)
+    return machine
+
+
+def again(machine: Machine, now: float = 0.0) -> int:
+    """Seat the next attempt and return its number."""
+    machine.seated(now, WORKER, SEAT)
+    assert machine.current is not None
+    machine.work_acknowledged(machine.current.number, 11)
+    return machine.current.number
 
 
 def delivered(effects: Iterable[object]) -> str:
