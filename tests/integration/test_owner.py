@@ -35,7 +35,7 @@ def told(answer: Answer) -> Kind | None:
     return None if answer.outcome.error is None else answer.outcome.error.kind
 
 
-async def test_a_streamed_request_from_acceptance_to_close() -> None:
+async def test_acceptance_asks_all_steps_side_by_side() -> None:
     async with a_world() as world:
         submission = a_submission()
         answer = world.submit(submission)
@@ -56,6 +56,10 @@ async def test_a_streamed_request_from_acceptance_to_close() -> None:
         assert reserve.message.max_output == 20
         assert reserve.message.body_fingerprint == b"f" * 32
 
+
+async def test_a_streamed_request_from_dispatch_to_close() -> None:
+    async with a_world() as world:
+        answer = world.submit()
         work = await world.prepare(answer)
         assert (work.partition, work.envelope.to, work.envelope.attempt) == (SEAT, WORKER, 1)
         assert list(work.message.prompt_ids) == list(range(100, 106))
