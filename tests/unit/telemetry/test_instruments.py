@@ -23,7 +23,9 @@ def samples(registry: CollectorRegistry) -> Samples:
     }
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([0.0, 0.001, 0.3, 1.0, 120.0, 500.0]))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([0.0, 0.001, 0.3, 1.0, 120.0, 500.0])))
+)
 def test_the_same_samples(observed: list[tuple[str, float]]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     metrics = Metrics(ours, "x")
