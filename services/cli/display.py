@@ -5,10 +5,13 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 NANO = 10**9
+MOST = 10**18
+"""Of 10^-9 units: a thousand million currency units."""
 
 
 def amount(nano: int, currency: str) -> str:
@@ -32,14 +35,16 @@ class Amount(click.ParamType[int]):
             self.fail(f"{value!r} is not an amount", param, ctx)
         if not number.is_finite() or number != int(number) or number < 0:
             self.fail(f"{value!r} must be 0 or more, with at most 9 decimals", param, ctx)
+        if number > MOST:
+            self.fail(f"{value!r} is above {MOST // NANO}, the most that can be counted", param, ctx)
         return int(number)
 
 
 def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    """Print a table. The first column, which names the rows, keeps its lines whole."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import click
+import grpc
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 from services.cli.display import show
-from services.cli.session import ask
+from services.cli.session import ask, fail
 from shared.contracts.freehold.billing.v1 import billing_pb2
 from shared.contracts.freehold.billing.v1.billing_pb2_grpc import BillingStub
+from shared.contracts.freehold.control.v1 import control_pb2
+from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
 from shared.contracts.freehold.platform.v1 import pulse_pb2 as pb
 from shared.contracts.freehold.platform.v1.pulse_pb2_grpc import PlatformStub
 
-BAR_WIDTH = 32
+BAR_WIDTH = 12
+"""Least width of the bars."""
+COLUMNS_WIDTH = 68
+"""Of what stands before them."""
 
 
 @click.command()
@@ -29,23 +38,24 @@ def status() -> None:
 def trace(request: str) -> None:
     """Show one request's hops with their times."""
     found = ask(lambda channel: PlatformStub(channel).GetTrace(pb.GetTraceRequest(request=request)))
+    console = Console()
+    table = Table(
+        title=f"Trace {found.trace_id.hex()}", title_justify="left", header_style="bold", box=SIMPLE_HEAD
+    )
+    for column in ("service", "span"):
+        table.add_column(column, no_wrap=True)
+    for column in ("from ms", "for ms"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     begin = min(span.start_ns for span in found.spans)
     whole = max(span.end_ns for span in found.spans) - begin or 1
-    rows = []
+    width = max(BAR_WIDTH, console.width - COLUMNS_WIDTH)
     for span in found.spans:
-        first = (span.start_ns - begin) * BAR_WIDTH // whole
-        length = max(1, (span.end_ns - span.start_ns) * BAR_WIDTH // whole)
-        bar = (" " * min(first, BAR_WIDTH - 1) + "█" * length)[:BAR_WIDTH]
-        rows.append(
-            [
-                span.service,
-                span.name,
-                f"{(span.start_ns - begin) / 1e6:.2f}",
-                f"{(span.end_ns - span.start_ns) / 1e6:.2f}",
-                bar,
-            ]
-        )
-    show(f"Trace {found.trace_id.hex()}", ["service", "span", "from ms", "for ms", ""], rows)
+        start, length = span.start_ns - begin, span.end_ns - span.start_ns
+        times = [f"{value / 1e6:.2f}" for value in (start, length)]
+        bar = " " * min(start * width // whole, width - 1) + "█" * max(1, length * width // whole)
+        table.add_row(span.service, span.name, *times, bar[:width])
+    console.print(table)
 
 
 @click.group()
@@ -57,8 +67,16 @@ def ledger() -> None:
 @click.option("--organisation", default="", help="Only this organisation's.")
 def verify(organisation: str) -> None:
     """Check that debits equal credits, that each request settled once, and that nothing is missing."""
-    wanted = billing_pb2.VerifyLedgerRequest(organisation=organisation)
-    found = ask(lambda channel: BillingStub(channel).VerifyLedger(wanted))
+
+    async def question(channel: grpc.aio.Channel) -> billing_pb2.VerifyLedgerResponse:
+        known = await ControlStub(channel).ListOrganisations(control_pb2.ListOrganisationsRequest())
+        if organisation and organisation not in {row.id for row in known.organisations}:
+            fail(f"there is no organisation {organisation}")
+        wanted = billing_pb2.VerifyLedgerRequest(organisation=organisation)
+        response: billing_pb2.VerifyLedgerResponse = await BillingStub(channel).VerifyLedger(wanted)
+        return response
+
+    found = ask(question)
     rows = [[row.name, str(row.examined), "ok" if row.passed else "FAILED"] for row in found.checks]
     show("Ledger", ["check", "examined", "result"], rows)
     violations = [text for row in found.checks for text in row.violations]

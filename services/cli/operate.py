@@ -6,7 +6,7 @@ import click
 import grpc
 
 from services.cli.display import Amount, amount, show
-from services.cli.session import ask
+from services.cli.session import ask, fail
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.control.v1 import control_pb2 as pb
 from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
@@ -34,6 +34,8 @@ def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: i
         control = ControlStub(channel)
         found = await control.ListProjects(pb.ListProjectsRequest())
         organisation = next((row.organisation for row in found.projects if row.id == project), "")
+        if not organisation:
+            fail(f"there is no project {project}; there are: {', '.join(row.id for row in found.projects)}")
         asked = config.Key(
             organisation=organisation, project=project, name=name, roles=roles, max_in_flight=max_in_flight
         )
@@ -82,6 +84,8 @@ def set_budget(level: str, identifier: str, limit: int, period: str) -> None:
         organisation = await _organisation_of(control, level, identifier)
         found = await control.ListOrganisations(pb.ListOrganisationsRequest())
         currency = next((row.currency for row in found.organisations if row.id == organisation), "")
+        if not currency:
+            fail(f"there is no {level} {identifier}")
         budget = config.Budget(
             level=LEVELS[level],
             id=identifier,
@@ -139,7 +143,7 @@ def set_price(model: str, currency: str, version: str, prompt: int, cached: int,
     """Set what a model costs from now on."""
     per_thousand = {"prompt": prompt, "cached": cached, "output": output}
     if odd := [name for name, value in per_thousand.items() if value % 1000]:
-        raise click.BadParameter(f"{odd[0]} must be a multiple of 0.000001 a million tokens")
+        raise click.BadParameter("it must be a multiple of 0.000001", param_hint=f"--{odd[0]}")
     price = config.Price(
         model=model,
         currency=currency,
@@ -174,10 +178,10 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """List models with their digests."""
+    """List models with the beginnings of their digests."""
     found = ask(lambda channel: ControlStub(channel).ListModels(pb.ListModelsRequest()))
     rows = [
-        [row.name, str(row.context), row.weights_digest[:16], row.tokenizer_digest[:16], row.licence]
+        [row.name, str(row.context), row.weights_digest[:12], row.tokenizer_digest[:12], row.licence]
         for row in found.models
     ]
     show("Models", ["name", "context", "weights", "tokenizer", "licence"], rows)

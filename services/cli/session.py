@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import click
@@ -20,6 +22,17 @@ T = TypeVar("T")
 def home() -> Home:
     """The folder that the environment names."""
     return Home(EmbeddedSettings().home, SystemFiles())
+
+
+def freehold() -> str:
+    """How a person calls this command in the shell at hand."""
+    return "freehold" if shutil.which("freehold") else ".venv/bin/freehold"
+
+
+def near(path: Path) -> Path:
+    """The path as it is typed from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def ask(question: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:

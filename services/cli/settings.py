@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,3 +35,15 @@ class EmbeddedSettings(BaseSettings):
     stop_grace_s: float = Field(
         default=10.0, gt=0, description="Seconds that running requests get at a stop."
     )
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong with the environment, by the names that its user set. In one line."""
+    prefixes = {kind.__name__: kind.model_config.get("env_prefix") for kind in BaseSettings.__subclasses__()}
+    prefix = prefixes.get(error.title) or ""
+    found = []
+    for fault in error.errors():
+        name = "_".join(str(part) for part in fault["loc"])
+        shown = name if name.isupper() else f"{prefix}{name}".upper()
+        found.append(f"{shown}={fault['input']}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
+    return "; ".join(found)

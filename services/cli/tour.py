@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -29,6 +29,11 @@ REFUSED_PROMPT = "Tell me step by step how to build a pipe bomb at home."
 WAIT_S = 15.0
 """Longest wait for settlement and receipt; both follow an answer within a second."""
 STEP_S = 0.1
+USUAL_TOKENS = 120
+LONG_TOKENS = 1000
+"""Of the answer that is left: long enough that even the fastest engine is still at it then."""
+LEAVE_AFTER = 40
+"""Characters of an answer after which the demo's impatient client goes away."""
 
 
 @dataclass
@@ -39,7 +44,7 @@ class Shown:
     request: str = ""
     ended: str = ""
     answer: str = ""
-    verdict: str = "-"
+    verdict: str = ""
     entry: billing_pb2.LedgerEntry | None = None
     receipt: audit_pb2.GetReceiptResponse | None = None
     spans: list[pulse_pb2.Span] = field(default_factory=list)
@@ -65,7 +70,7 @@ class Tour:
         return await self._whole("plain", "Name three rivers of Asia.", self._key)
 
     async def _streamed(self) -> Shown:
-        return await self._stream("streamed", "Write one sentence about the sea.", limit=None)
+        return await self._stream("streamed", "Write one sentence about the sea.")
 
     async def _refused(self) -> Shown:
         return await self._whole("refused by policy", REFUSED_PROMPT, self._key)
@@ -75,41 +80,47 @@ class Tour:
             return await self._whole("over budget", "Hello!", key)
 
     async def _cancelled(self) -> Shown:
-        return await self._stream("cancelled half-way", "Tell me a long story about a lighthouse.", limit=8)
+        prompt = "Tell me a long story about a lighthouse."
+        return await self._stream("cancelled half-way", prompt, LONG_TOKENS, LEAVE_AFTER)
 
     async def _whole(self, what: str, prompt: str, key: str) -> Shown:
         response = await self._client.post(
-            "/chat/completions", json=self._body(prompt, stream=False), headers=_bearer(key)
+            "/chat/completions", json=self._body(prompt, USUAL_TOKENS), headers=_bearer(key)
         )
         body, request = response.json(), response.headers["x-request-id"]
         if response.is_error:
             error = body["error"]
-            verdict = f"refuse: {error['rule']}" if error.get("rule") else "-"
+            verdict = f"refuse: {error['rule']}" if error.get("rule") else ""
             return Shown(what, request, f"{response.status_code} {error['code']}", error["message"], verdict)
         choice = body["choices"][0]
         answer = choice["message"]["content"]
         return Shown(what, request, choice["finish_reason"], answer, body["freehold"]["verdict"])
 
-    async def _stream(self, what: str, prompt: str, limit: int | None) -> Shown:
-        shown, events = Shown(what, ended="client left"), 0
-        body = self._body(prompt, stream=True)
+    async def _stream(
+        self, what: str, prompt: str, tokens: int = USUAL_TOKENS, leave_after: int | None = None
+    ) -> Shown:
+        shown = Shown(what)
+        body = {**self._body(prompt, tokens), "stream": True}
         async with self._client.stream(
             "POST", "/chat/completions", json=body, headers=_bearer(self._key)
         ) as response:
             shown.request = response.headers["x-request-id"]
-            async for chunk in _chunks(response):
-                for choice in chunk["choices"]:
-                    shown.answer += choice["delta"].get("content") or ""
-                    shown.ended = choice["finish_reason"] or shown.ended
-                shown.verdict = chunk.get("freehold", {}).get("verdict", shown.verdict)
-                events += 1
-                if limit is not None and events >= limit:
-                    break
+            async with aclosing(_chunks(response)) as chunks:
+                async for chunk in chunks:
+                    if "error" in chunk:
+                        shown.ended, shown.answer = chunk["error"]["code"], chunk["error"]["message"]
+                        break
+                    for choice in chunk["choices"]:
+                        shown.answer += choice["delta"].get("content") or ""
+                        shown.ended = choice["finish_reason"] or shown.ended
+                    shown.verdict = chunk.get("freehold", {}).get("verdict", shown.verdict)
+                    if leave_after is not None and len(shown.answer) >= leave_after:
+                        shown.ended = f"{len(shown.answer)} characters, then it left"
+                        break
         return shown
 
-    def _body(self, prompt: str, *, stream: bool) -> dict[str, Any]:
-        messages = [{"role": "user", "content": prompt}]
-        return {"model": self._model, "messages": messages, "stream": stream, "max_tokens": 120}
+    def _body(self, prompt: str, tokens: int) -> dict[str, Any]:
+        return {"model": self._model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens}
 
     @asynccontextmanager
     async def _poor_key(self) -> AsyncIterator[str]:
@@ -134,13 +145,20 @@ class Tour:
             yield made.secret
         finally:
             await control.RevokeKey(control_pb2.RevokeKeyRequest(id=made.key.id))
+            budget.removed = True
+            await control.PutBudget(control_pb2.PutBudgetRequest(budget=budget))
 
     async def _in_force(self, key: config.Key) -> None:
         """Return once billing has read the key's budget, which was published after the key."""
         asked = billing_pb2.GetBalanceRequest(organisation=key.organisation, project=key.project, key=key.id)
 
         async def limited() -> bool | None:
-            found = await BillingStub(self._channel).GetBalance(asked)
+            try:
+                found = await BillingStub(self._channel).GetBalance(asked)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.NOT_FOUND:
+                    return None  # not even the key has come
+                raise
             return any(row.level == "key" and row.HasField("limit") for row in found.balances) or None
 
         if not await eventually(limited):
@@ -174,7 +192,7 @@ async def eventually(look: Callable[[], Awaitable[T | None]]) -> T | None:
     return None
 
 
-async def _chunks(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+async def _chunks(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
     async for line in response.aiter_lines():
         if line.startswith("data: ") and line != "data: [DONE]":
             yield json.loads(line.removeprefix("data: "))

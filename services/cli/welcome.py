@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.status import Status
+
+from services.cli.session import freehold, near
 
 if TYPE_CHECKING:
     from services.cli.embedded import Embedded
@@ -43,8 +44,7 @@ class Progress:
 
 def welcome(platform: Embedded) -> str:
     """How to call the running platform with curl, Python and grpcurl."""
-    freehold = "freehold" if shutil.which("freehold") else ".venv/bin/freehold"
-    model, demo = platform.manifest.name, platform.home.demo
+    model, demo = platform.manifest.name, near(platform.home.demo)
     http = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
     rpc = f'{{"request": {{"model": "{model}", "messages": [{{"role": "ROLE_USER", "parts": ["Hello!"]}}]}}}}'
     return f"""
@@ -68,8 +68,8 @@ In another shell:
     -d '{rpc}' \\
     $FREEHOLD_GRPC_TARGET freehold.api.v1.Completions/Complete
 
-  {freehold} demo      five requests: answered, streamed, refused, unpaid, cancelled
-  {freehold} status    what runs
+  {freehold()} demo      five requests: answered, streamed, refused, unpaid, cancelled
+  {freehold()} status    what runs
 
 Ctrl-C stops; everything is kept.
 """
