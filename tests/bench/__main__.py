@@ -1,0 +1,22 @@
+"""Run the measurements one after the other: `make bench`, or `python -m tests.bench NAME ...`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHES = ("embedded", "model", "edge_front", "bus", "settle", "audit_append", "moderation")
+
+
+def main() -> None:
+    """Entry point."""
+    names = sys.argv[1:] or BENCHES
+    if unknown := set(names) - set(BENCHES):
+        sys.exit(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=True)
+
+
+if __name__ == "__main__":
+    main()
