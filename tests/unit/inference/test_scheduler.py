@@ -1,79 +1,11 @@
-"""The scheduler: what a step holds, when jobs begin and end, and that no id is lost or repeated."""
-
-from collections.abc import Sequence
-from dataclasses import replace
+"""The scheduler: what a step holds, when jobs run, wait, fail and are cancelled."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.engine import EngineError, Part, Sampling, Vocabulary
-from services.inference.output import Columns
-from services.inference.scheduler import LEAST_PREFILL, End, Finish, Job, Scheduler, Step
-from services.inference.synthetic import SyntheticEngine
-
-VOCABULARY = Vocabulary((*(bytes([octet]) for octet in range(256)), b""), frozenset({256}))
-GREEDY = Sampling()
-
-
-class RecordingEngine(SyntheticEngine):
-    """Counts what it is given, and fails or ends sequences when told."""
-
-    def __init__(self, **sizes: int) -> None:
-        defaults = {"context": 512, "cells": 2_048, "sequences": 12, "batch": 128}
-        super().__init__(VOCABULARY, words=range(97, 123), **{**defaults, **sizes})
-        self.batches: list[list[tuple[object, int, int]]] = []
-        self.fail_next = False
-        self.end_at: dict[object, int] = {}
-
-    def step(self, parts: Sequence[Part]) -> list[int]:
-        self.batches.append([(part.key, part.position, len(part.ids)) for part in parts])
-        if self.fail_next:
-            self.fail_next = False
-            raise EngineError("out of luck")
-        drawn = super().step(parts)
-        drawing = [part for part in parts if part.draws]
-        return [
-            256 if self.end_at.get(part.key) == part.index else token
-            for part, token in zip(drawing, drawn, strict=True)
-        ]
-
-
-def job(key: object, prompt: int = 20, most: int = 8, **changes: object) -> Job:
-    made = Job(key, b"t", range(1, prompt + 1), 0, (), GREEDY, 5, (), most)
-    return replace(made, **changes)  # type: ignore[arg-type]
-
-
-class Collected:
-    """What all steps gave out, by stream."""
-
-    def __init__(self) -> None:
-        self.ids: dict[object, list[int]] = {}
-        self.text: dict[object, str] = {}
-        self.ends: dict[object, End] = {}
-
-    def take(self, step: Step) -> None:
-        at = 0
-        columns: Columns = step.columns
-        for stream, index, count, text in zip(
-            columns.streams, columns.indices, columns.counts, columns.texts, strict=True
-        ):
-            held = self.ids.setdefault(stream, [])
-            assert stream not in self.ends
-            assert index >= len(held)
-            held.extend(columns.ids[at : at + count])
-            self.text[stream] = self.text.get(stream, "") + text
-            at += count
-        for end in step.ends:
-            assert end.key not in self.ends
-            self.ends[end.key] = end
-
-    def run(self, scheduler: Scheduler, most: int = 500) -> "Collected":
-        for _ in range(most):
-            if not scheduler.busy:
-                return self
-            self.take(scheduler.step())
-        raise AssertionError("the scheduler does not come to an end")
+from services.inference.scheduler import LEAST_PREFILL, End, Finish, Scheduler
+from tests.unit.inference.scheduler_world import Collected, RecordingEngine, job
 
 
 def test_one_job_has_all_its_ids() -> None:
@@ -159,78 +91,6 @@ def test_a_cancelled_job_that_waited_generated_nothing() -> None:
     scheduler.submit(job("b"))
     scheduler.step()
     assert scheduler.cancel("b").ends == [End("b", Finish.CANCELLED, 0, 0)]
-
-
-def test_what_a_stop_held_back_comes_out_on_cancel() -> None:
-    engine = RecordingEngine()
-    scheduler = Scheduler(engine, 1, 64)
-    scheduler.submit(job("plain"))
-    plain = Collected().run(scheduler)
-    first = plain.text["plain"][0]
-    scheduler.submit(job("held", stops=(first + "!",)))
-    got = Collected()
-    got.take(scheduler.step())
-    assert "held" not in got.ids
-    got.take(scheduler.cancel("held"))
-    assert got.ids["held"] == plain.ids["plain"][:1]
-    assert got.text["held"] == first
-
-
-def test_the_end_token_ends_and_is_counted() -> None:
-    engine = RecordingEngine()
-    engine.end_at = {"a": 3}
-    scheduler = Scheduler(engine, 1, 64)
-    scheduler.submit(job("a"))
-    got = Collected().run(scheduler)
-    assert got.ends["a"] == End("a", Finish.STOP, 4, 0)
-    assert got.ids["a"][-1] == 256
-    assert len(got.text["a"]) == 3
-
-
-def test_a_stop_ends_and_its_ids_are_counted() -> None:
-    engine = RecordingEngine()
-    scheduler = Scheduler(engine, 1, 64)
-    scheduler.submit(job("whole"))
-    whole = Collected().run(scheduler)
-    text = whole.text["whole"]
-    scheduler.submit(job("cut", stops=(text[3:5],)))
-    got = Collected().run(scheduler)
-    end = text.index(text[3:5]) + 2
-    assert got.text["cut"] == text[: end - 2]
-    assert got.ids["cut"] == whole.ids["whole"][:end]
-    assert got.ends["cut"].generated == end
-
-
-@given(st.integers(0, 8), st.integers(0, 2**64 - 1))
-def test_a_resumed_job_goes_on_as_if_never_broken_off(cut: int, seed: int) -> None:
-    scheduler = Scheduler(RecordingEngine(), 1, 64)
-    scheduler.submit(job("whole", seed=seed))
-    whole = Collected().run(scheduler)
-    scheduler.submit(job("rest", seed=seed, prefix=whole.ids["whole"][:cut]))
-    rest = Collected().run(scheduler)
-    assert whole.ids["whole"][:cut] + rest.ids.get("rest", []) == whole.ids["whole"]
-    assert rest.ends["rest"].generated == 8 - cut
-    assert rest.ends["rest"].finish is Finish.LENGTH
-
-
-@pytest.mark.parametrize(
-    ("prefix", "stops", "finish"), [((97, 256), (), Finish.STOP), ((97, 98, 99), ("bc",), Finish.STOP)]
-)
-def test_a_prefix_that_had_ended_ends_at_once(
-    prefix: tuple[int, ...], stops: tuple[str, ...], finish: Finish
-) -> None:
-    engine = RecordingEngine()
-    scheduler = Scheduler(engine, 1, 64)
-    scheduler.submit(job("a", prefix=prefix, stops=stops))
-    got = Collected().run(scheduler)
-    assert got.ends["a"] == End("a", finish, 0, 0)
-    assert engine.batches == []
-
-
-def test_the_context_bounds_a_chain() -> None:
-    scheduler = Scheduler(RecordingEngine(context=40), 1, 64)
-    scheduler.submit(job("a", prompt=30, most=500))
-    assert Collected().run(scheduler).ends["a"] == End("a", Finish.LENGTH, 10, 0)
 
 
 def test_a_prompt_seen_before_is_shared_within_the_tenant() -> None:
