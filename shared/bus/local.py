@@ -53,8 +53,8 @@ class LocalBus:
     ) -> None:
         self._host = host
         self._path = path
-        self._clock = host.clock
-        self._epoch_ns = host.clock.time_ns() - int(host.clock.monotonic() * 1e9)
+        self._monotonic = host.clock.monotonic
+        self._epoch_s = host.clock.time_ns() / 1e9 - self._monotonic()
         self._topics = {
             name: TopicLog(topic, self._needed, cap_bytes, kept_bytes) for name, topic in topics.items()
         }
@@ -97,21 +97,20 @@ class LocalBus:
         shelf = self._topics[topic]
         self._check_open()
         size = shelf.measure(value, key, headers)
-        log = shelf.logs[self._choose(shelf.topic, key, partition)]
-        if shelf.topic.durable:
+        number = self._choose(shelf.topic, key, partition)
+        log = shelf.logs[number]
+        if shelf.durable:
             return self._writer.publish(log.place, key, value, headers, size)
-        now_ms = self.now_ms()
+        now_ms, offset = self.now_ms(), log.end
         shelf.make_room(size, now_ms)
-        number = log.place.partition
-        position = Position(topic, number, log.end, now_ms)
-        log.append(Record(topic, number, log.end, now_ms, key, value, headers), size)
-        return Acknowledged(position)
+        shelf.append(Record(topic, number, offset, now_ms, key, value, headers), size)
+        return Acknowledged(Position(topic, number, offset, now_ms))
 
     def now_ms(self) -> int:
         """The broker's time: the wall's at the start, advanced by the monotonic clock, because ages
         and expiries are counted by it and a step of the wall clock would end them all.
         """
-        return (self._epoch_ns + int(self._clock.monotonic() * 1e9)) // 1_000_000
+        return int((self._epoch_s + self._monotonic()) * 1000)
 
     def partitions(self, topic: str) -> int:
         """See `Bus.partitions`."""
@@ -185,7 +184,7 @@ class LocalBus:
     def _appended(self, record: Record, size: int) -> None:
         shelf = self._topics[record.topic]
         shelf.trim(size, record.timestamp_ms)
-        shelf.logs[record.partition].append(record, size)
+        shelf.append(record, size)
 
     def _log(self, place: TopicPartition) -> Log:
         if not 0 <= place.partition < self.partitions(place.topic):

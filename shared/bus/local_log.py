@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Protocol
 
 from shared.bus.ports import BusFull, Headers, Record, RecordTooLarge, TopicPartition
@@ -23,34 +24,30 @@ class Follower(Protocol):
 class Log:
     """One partition: contiguous records from `first` up to, not including, `end`."""
 
-    __slots__ = ("_records", "_sizes", "durable", "end", "first", "followers", "place", "taken")
+    __slots__ = ("_records", "_sizes", "durable", "end", "first", "followers", "place")
 
     def __init__(self, place: TopicPartition, durable: bool, end: int = 0) -> None:
         self.place = place
         self.durable = durable
         """Whether what is no longer here is still on disk."""
         self.first = self.end = end
-        self.taken = 0
-        """Bytes of memory."""
         self.followers: list[Follower] = []
         self._records: list[Record] = []
         self._sizes: list[int] = []
 
     def append(self, record: Record, size: int) -> None:
-        """Make a record visible and wake its readers.
-
-        Where its offset is not the next one, a write of unknown outcome did succeed: the memory
-        begins anew, and readers find the rest on disk.
-        """
-        if record.offset != self.end:
-            self.drop(len(self._records))
-            self.first = record.offset
+        """Make the record at `end` visible and wake its readers."""
         self._records.append(record)
         self._sizes.append(size)
-        self.end = record.offset + 1
-        self.taken += size
+        self.end += 1
         for follower in self.followers:
             follower.notify(self.place)
+
+    def restart(self, offset: int) -> int:
+        """Let all go, for the next record is at `offset`; the bytes they took."""
+        freed = self.drop(len(self._records))
+        self.first = self.end = offset
+        return freed
 
     def read(self, offset: int, limit: int) -> list[Record]:
         """At most `limit` records from `offset` on, which must not lie before `first`."""
@@ -62,7 +59,6 @@ class Log:
         freed = sum(self._sizes[:count])
         del self._records[:count], self._sizes[:count]
         self.first += count
-        self.taken -= freed
         return freed
 
     def droppable(self, before: int, want: int) -> int:
@@ -93,6 +89,7 @@ class TopicLog:
         kept_bytes: int,
     ) -> None:
         self.topic = topic
+        self.durable = topic.durable
         self.logs = [
             Log(TopicPartition(topic.name, number), topic.durable) for number in range(topic.partitions)
         ]
@@ -101,17 +98,29 @@ class TopicLog:
         self._kept = kept_bytes if topic.groups or topic.assigned else cap_bytes
         self._trim_at = self._kept
         self._age_check_at = 0
+        self._taken = 0
+        """Bytes of memory."""
 
     def measure(self, value: bytes, key: bytes | None, headers: Headers) -> int:
         """What a record takes. Raises `RecordTooLarge`."""
-        size = len(value)
+        size = len(value) + sum(map(len, chain.from_iterable(headers)))
         if key is not None:
             size += len(key)
-        for name, content in headers:
-            size += len(name) + len(content)
         if size > self.topic.max_bytes:
             raise RecordTooLarge(f"{self.topic.name}: {size} bytes, at most {self.topic.max_bytes}")
         return size + RECORD_OVERHEAD
+
+    def append(self, record: Record, size: int) -> None:
+        """Make a record visible in its partition.
+
+        Where its offset is not the next one, a write of unknown outcome did succeed: the memory
+        begins anew, and readers find the rest on disk.
+        """
+        log = self.logs[record.partition]
+        if record.offset != log.end:
+            self._taken -= log.restart(record.offset)
+        self._taken += size
+        log.append(record, size)
 
     def make_room(self, size: int, now_ms: int) -> None:
         """Let go what nobody needs. Raises `BusFull` where what is still to be read leaves no room
@@ -127,7 +136,7 @@ class TopicLog:
         if now_ms >= self._age_check_at:
             self._age_check_at = now_ms + AGE_CHECK_MS
             self._drop_old(now_ms)
-        taken = sum(log.taken for log in self.logs) + size
+        taken = self._taken + size
         if taken > self._trim_at:
             taken -= self._drop_read(taken - self._kept * 3 // 4)
             self._trim_at = min(self._cap, max(self._kept, taken + self._kept // 4))
@@ -138,11 +147,12 @@ class TopicLog:
             return
         cutoff = now_ms - self.topic.retention_s * 1000
         for log in self.logs:
-            log.drop(log.older(cutoff))
+            self._taken -= log.drop(log.older(cutoff))
 
     def _drop_read(self, want: int) -> int:
         freed = 0
         for log in self.logs:
             if freed < want:
                 freed += log.drop(log.droppable(self._needed(log), want - freed))
+        self._taken -= freed
         return freed
