@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,12 +16,33 @@ _CL100K = (
 )
 
 
+# ASCII's share of \p{L}, \p{N} and \s. Python's own \s has four control characters more.
+_L, _N, _S = "A-Za-z", "0-9", " \\t-\\r"
+_CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
+
+
 class Rule(NamedTuple):
     """One row."""
 
     make: Callable[[], PreTokenizer]
+    words: re.Pattern[str]
+    """The same for ASCII text alone."""
     whole_words: bool = False
     """A cut that is a token itself is taken as it is, without merging."""
+
+
+def _words_gpt2(digits: str = f" ?[{_N}]+", inside: str = "") -> re.Pattern[str]:
+    """`inside`: what ends a piece before blanks are looked at, as a single digit does."""
+    return re.compile(
+        f"{_CONTRACTIONS}| ?[{_L}]+|{digits}| ?[^{_S}{_L}{_N}]+|[{_S}]+(?![^{_S}{inside}])|[{_S}]+"
+    )
+
+
+def _words_cl100k(digits: str) -> re.Pattern[str]:
+    return re.compile(
+        f"(?i:{_CONTRACTIONS})|[^\\r\\n{_L}{_N}]?[{_L}]+|{digits}| ?[^{_S}{_L}{_N}]+[\\r\\n]*"
+        f"|[{_S}]*[\\r\\n]+|[{_S}]+(?![^{_S}])|[{_S}]+"
+    )
 
 
 def _gpt2() -> PreTokenizer:
@@ -37,12 +59,12 @@ def _cl100k(digits: str) -> PreTokenizer:
 
 
 RULES = {
-    "gpt-2": Rule(_gpt2),
+    "gpt-2": Rule(_gpt2, _words_gpt2()),
     **dict.fromkeys(
         ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"),
-        Rule(_single_digits),
+        Rule(_single_digits, _words_gpt2(f"[{_N}]", _N)),
     ),
-    "llama-bpe": Rule(lambda: _cl100k(r"\p{N}{1,3}"), whole_words=True),
-    "qwen2": Rule(lambda: _cl100k(r"\p{N}")),
+    "llama-bpe": Rule(lambda: _cl100k(r"\p{N}{1,3}"), _words_cl100k(f"[{_N}]{{1,3}}"), whole_words=True),
+    "qwen2": Rule(lambda: _cl100k(r"\p{N}"), _words_cl100k(f"[{_N}]")),
 }
 """After llama.cpp's rules. A wrong row cannot serve: each model is verified against its engine at load."""

@@ -14,6 +14,7 @@ from tokenizers.models import BPE
 
 from services.tokenizer.errors import ModelRefused
 from services.tokenizer.pretokenizers import RULES
+from services.tokenizer.words import Words
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 """Token types of GGUF that are not found by merging."""
@@ -39,9 +40,12 @@ class Vocabulary:
         end: int | None = None,
         add_begin: bool = False,
         dropped: int | None = None,
+        words: re.Pattern[str] | None = None,
     ) -> None:
+        """`words` cuts ASCII text as the tokenizer does, where no token spans two words."""
         self._tokenizer = tokenizer
         self._dropped = dropped
+        self._words = Words(words, lambda word: self._merge([word])[0]) if words else None
         self.size = size
         """Ids are below it."""
         self.controls = dict(controls)
@@ -57,6 +61,14 @@ class Vocabulary:
 
         Nothing is added. Raises `TypeError` for a lone surrogate, which protobuf cannot carry.
         """
+        if self._words is None:
+            return self._merge(texts)
+        found = [self._words.encode(text) for text in texts]
+        rest = iter(self._merge([text for text, ids in zip(texts, found, strict=True) if ids is None]))
+        return [next(rest) if ids is None else ids for ids in found]
+
+    def _merge(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `encode`, by the tokenizer itself."""
         tokenizer = self._tokenizer
         if sum(map(len, texts)) < POOL_CHARACTERS:
             found = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
@@ -125,11 +137,19 @@ def vocabulary_of_gguf(metadata: Mapping[str, Any]) -> Vocabulary:
     tokenizer.decoder = ByteLevelDecoder()
     controls = {token: ids[token] for token, kind in zip(tokens, types, strict=True) if _steers(kind, token)}
     defined = (token for token, kind in zip(tokens, types, strict=True) if kind == USER_DEFINED)
-    tokenizer.add_tokens([token for token in defined if token not in controls])
+    added = [token for token in defined if token not in controls]
+    tokenizer.add_tokens(added)
     begin, end = metadata.get("tokenizer.ggml.bos_token_id"), metadata.get("tokenizer.ggml.eos_token_id")
     add_begin = bool(metadata.get("tokenizer.ggml.add_bos_token", False))
     return Vocabulary(
-        tokenizer, dropped, controls, begin=begin, end=end, add_begin=add_begin, dropped=dropped
+        tokenizer,
+        dropped,
+        controls,
+        begin=begin,
+        end=end,
+        add_begin=add_begin,
+        dropped=dropped,
+        words=None if added else rule.words,
     )
 
 
