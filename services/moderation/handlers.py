@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -95,7 +94,7 @@ class InputHandler:
         envelope = parse_envelope(record.headers)
         if envelope.type == "RequestAccepted":
             code = _CODES.get(type(error), "failed")
-            await self._reply(envelope, RequestFailed(stage=SERVICE, code=code))
+            await self._reply(envelope, RequestFailed(stage=SERVICE, code=code), envelope.traceparent)
 
     def _understand(self, record: Record) -> _Job | None:
         """What a record asks for; None where it is not for moderation."""
@@ -116,9 +115,9 @@ class InputHandler:
     def _answer(self, job: _Job, screening: Screening, begun: int) -> Awaitable[Position]:
         context = self._observer.screened(job.envelope, job.policy, screening.verdict, begun)
         answer = wire.answer(screening, job.policy.versions, job.policy.window)
-        return self._reply(replace(job.envelope, traceparent=context), answer)
+        return self._reply(job.envelope, answer, context)
 
-    def _reply(self, asked: Envelope, answer: Message) -> Awaitable[Position]:
+    def _reply(self, asked: Envelope, answer: Message, traceparent: bytes) -> Awaitable[Position]:
         kind = answer.DESCRIPTOR.name
         envelope = Envelope(
             type=kind,
@@ -131,7 +130,7 @@ class InputHandler:
             to=asked.owner,
             revision=asked.revision,
             config_offset=asked.config_offset,
-            traceparent=asked.traceparent,
+            traceparent=traceparent,
         )
         value, headers = answer.SerializeToString(), envelope.headers()
         return self._bus.publish("replies", value, headers, partition=asked.lane)

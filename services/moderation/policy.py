@@ -65,6 +65,15 @@ class Policy:
         """W: folded characters that a match may span."""
         self.versions = [pack.version for pack in packs]
 
+    def quiet(self, texts: Iterable[str]) -> bool:
+        """Whether `find` has nothing to find in any of these folded texts, were each closed.
+
+        One pass over all of them: a line feed between two texts is to each what its own end is, and no
+        expression looks further. False may also mean a match across it; then `find` knows.
+        """
+        data = "".join(f"{text}\n" for text in texts).encode()
+        return all(matcher.quiet(data) for matcher in self._matchers)
+
     def find(self, folded: Folded, written: str, direction: Direction, after: int, upto: int) -> list[Hit]:
         """Hits with `after < end <= upto`, in order. A flood of matches is one hit, a refusal."""
         hits: list[Hit] = []

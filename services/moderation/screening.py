@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from services.moderation.matching.folding import MAX_IGNORABLE_RUN, Folded, fold, ignorable_run
@@ -45,11 +45,20 @@ class Screening(NamedTuple):
 class _Reader:
     """Reads passages under one policy and keeps what it found."""
 
-    def __init__(self, policy: Policy, direction: Direction, passages: Sequence[Passage]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        direction: Direction,
+        passages: Sequence[Passage],
+        rows: Sequence[Sequence[int]],
+    ) -> None:
         self._policy = policy
         self._direction = direction
         self._passages = passages
         self._folded = [fold(passage.text) for passage in passages]
+        texts = [folded.text for folded in self._folded]
+        joined = ("".join(texts[index] for index in row) for row in rows)
+        self._quiet = policy.quiet(chain(texts, joined))
         self._cuts: list[list[Cut]] = [[] for _ in passages]
         self.verdict = Verdict()
         self.refusal: Hit | None = None
@@ -61,11 +70,15 @@ class _Reader:
         longest, _ = ignorable_run(folded, len(text), 0)
         if longest > MAX_IGNORABLE_RUN:
             self._refuse(Hit(0, 0, 0, IGNORABLE_RUN, PLATFORM), index)
+        if self._quiet:
+            return
         for hit, start, end in self._find(folded, text):
             self._act(hit, start, end, [(0, index)])
 
     def read_row(self, row: Sequence[int]) -> None:
         """Judge passages as one text; only what crosses a border counts."""
+        if self._quiet:
+            return
         text = "".join(self._passages[index].text for index in row)
         starts = list(accumulate((len(self._passages[index].text) for index in row), initial=0))
         folded = _join([self._folded[index] for index in row], starts)
@@ -75,7 +88,7 @@ class _Reader:
                 self._act(hit, start, end, [(starts[at], row[at]) for at in range(first, last + 1)])
 
     def _find(self, folded: Folded, text: str) -> Iterator[tuple[Hit, int, int]]:
-        """Hits with the code points that they span."""
+        """Hits with the code points that they span; not to be asked where all is quiet."""
         whole = folded.closed(len(text))
         for hit in self._policy.find(whole, text, self._direction, -1, len(whole.text)):
             start, end = whole.written(hit.start, hit.end)
@@ -115,12 +128,12 @@ def screen(
     Of a row only matches that cross a border count: what lies within a passage is found there. Linear
     in the text, and a row costs as much again as its passages.
     """
-    reader = _Reader(policy, direction, passages)
+    longer = [row for row in rows if len(row) > 1]
+    reader = _Reader(policy, direction, passages, longer)
     for index in range(len(passages)):
         reader.read_alone(index)
-    for row in rows:
-        if len(row) > 1:
-            reader.read_row(row)
+    for row in longer:
+        reader.read_row(row)
     return Screening(reader.verdict, reader.refusal, reader.refused, reader.spans())
 
 

@@ -26,31 +26,31 @@ def read_request(request: edge.CompletionRequest) -> Reading:
     whole: list[int] = []
     own: list[int] = []
 
-    def add(path: str, text: str) -> None:
+    def add(text: str, path: str, *at: int) -> None:
         if text:
-            passages.append(Passage(path, text))
+            passages.append(Passage(path.format(*at), text))
 
-    add("prompt", request.prompt)
+    add(request.prompt, "prompt")
     for number, message in enumerate(request.messages):
         for place, part in enumerate(message.parts):
             if part:
                 whole.append(len(passages))
                 if message.role == edge.ROLE_USER:
                     own.append(len(passages))
-            add(f"messages[{number}].parts[{place}]", part)
-        add(f"messages[{number}].name", message.name)
-        add(f"messages[{number}].tool_call_id", message.tool_call_id)
+            add(part, "messages[{}].parts[{}]", number, place)
+        add(message.name, "messages[{}].name", number)
+        add(message.tool_call_id, "messages[{}].tool_call_id", number)
         for place, call in enumerate(message.tool_calls):
-            add(f"messages[{number}].tool_calls[{place}].id", call.id)
-            add(f"messages[{number}].tool_calls[{place}].name", call.name)
-            add(f"messages[{number}].tool_calls[{place}].arguments", call.arguments)
+            add(call.id, "messages[{}].tool_calls[{}].id", number, place)
+            add(call.name, "messages[{}].tool_calls[{}].name", number, place)
+            add(call.arguments, "messages[{}].tool_calls[{}].arguments", number, place)
     for number, tool in enumerate(request.tools):
-        add(f"tools[{number}].name", tool.name)
-        add(f"tools[{number}].description", tool.description)
-        add(f"tools[{number}].parameters", tool.parameters)
+        add(tool.name, "tools[{}].name", number)
+        add(tool.description, "tools[{}].description", number)
+        add(tool.parameters, "tools[{}].parameters", number)
     for number, stop in enumerate(request.stop):
-        add(f"stop[{number}]", stop)
-    add("format.definition", request.format.definition)
+        add(stop, "stop[{}]", number)
+    add(request.format.definition, "format.definition")
     rows = [row for row in (whole, own) if len(row) > 1]
     return passages, rows[:1] if whole == own else rows
 

@@ -96,6 +96,14 @@ class Matcher:
                 found[key] = min(start, found.get(key, start))
         return sorted(Candidate(end, start, rule) for (end, rule), start in found.items())
 
+    def quiet(self, data: bytes) -> bool:
+        """Whether no expression matches anywhere in folded text, in UTF-8."""
+        try:
+            self._database.scan(data, match_event_handler=_stop, scratch=self._scratch)
+        except hyperscan.ScanTerminated:
+            return False
+        return True
+
     def unresolved(self, folded: str, direction: Direction) -> int:
         """How many characters at the text's end a match may still grow from; only rules that act count."""
         return _reach(self._held[direction], folded[: -self.pack.window - 2 : -1])
@@ -135,6 +143,10 @@ class Matcher:
             return start
         inner = rule.check(text[start:end], original)
         return None if inner is None else start + inner
+
+
+def _stop(_number: int, _start: int, _end: int, _flags: int, _context: object) -> bool:
+    return True
 
 
 def _reach(backward: _Backward, text: str) -> int:

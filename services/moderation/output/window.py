@@ -47,6 +47,7 @@ class Window:
         "_lengths",
         "_offsets",
         "_policy",
+        "_quiet",
         "_run",
         "_written",
         "refusal",
@@ -68,6 +69,8 @@ class Window:
         self._decided = len(folded.text)
         _, self._run = ignorable_run(folded, len(context), 0)
         self._cuts: list[Cut] = []
+        self._quiet = False
+        """Whether nothing matches in the folded text, were this its end."""
         self.verdict = Verdict()
         self.refusal: Hit | None = None
         """Set once: nothing more is released."""
@@ -109,6 +112,7 @@ class Window:
             self._offsets = before + [first + offset for offset in after]
         self._written += text
         self._folded += new.text
+        self._quiet = self._policy.quiet((self._folded,))
         return True
 
     def _settle(self, *, final: bool) -> Delta | None:
@@ -121,9 +125,8 @@ class Window:
         # A match that ends where the text does may still grow, or fail at its edge.
         upto = size + 1 if final else size - 1
         if upto > self._decided:
-            for hit in self._policy.find(folded, self._written, Direction.OUTPUT, self._decided, upto):
-                if not self._act(hit, folded):
-                    return None
+            if not self._quiet and not self._act_all(folded, upto):
+                return None
             self._decided = upto
         held = 0 if final else self._policy.unresolved(self._folded, Direction.OUTPUT)
         delta = self._release(self._place(size - held) if held else len(self._written))
@@ -133,6 +136,11 @@ class Window:
 
     def _place(self, folded: int) -> int:
         return folded if self._offsets is None else self._offsets[folded]
+
+    def _act_all(self, folded: Folded, upto: int) -> bool:
+        """Act on what ends after the decided text and at or before `upto`; False for a refusal."""
+        found = self._policy.find(folded, self._written, Direction.OUTPUT, self._decided, upto)
+        return all(self._act(hit, folded) for hit in found)
 
     def _act(self, hit: Hit, folded: Folded) -> bool:
         self.verdict.add(hit)

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.moderation.matching.folding import fold
 from services.moderation.matching.matcher import compile_pack
 from services.moderation.matching.pack import Action, Direction, load_pack
 from services.moderation.policy import Policy
@@ -181,3 +182,19 @@ def test_a_banned_word_is_found_in_every_field(small_policy, field):
 
 def test_cost_counts_what_is_slow_more():
     assert cost([Passage("a", "abcd"), Passage("b", "é")]) == 12
+
+
+PIECES = st.lists(st.sampled_from(["bomb", "pipe ", "budget", "4111 1111 1111 1111", "-", " ", "é", "x"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PIECES.map("".join), max_size=4))
+def test_where_all_is_quiet_nothing_is_found(small_policy, texts):
+    folds = [fold(text) for text in texts]
+    quiet = small_policy.quiet(folded.text for folded in folds)
+    for text, folded in zip(texts, folds, strict=True):
+        whole = folded.closed(len(text))
+        found = small_policy.find(whole, text, Direction.INPUT, -1, len(whole.text))
+        assert not (quiet and found)
+    assert small_policy.quiet(["x - é", "nothing"])
+    assert not small_policy.quiet(["nothing", "the budget"])
