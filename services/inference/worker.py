@@ -18,7 +18,8 @@ TURN_S = 0.001
 """Steps that are done within this time are handed over together: one wake-up of the loop for them."""
 TURN_STEPS = 32
 AHEAD = 2
-"""Turns given to the thread at a time: it has the next one while the loop handles the last."""
+"""Turns given to the thread at a time while there is more to do than one turn does: it has the next one
+while the loop handles the last."""
 
 OnSteps = Callable[[list[Step]], None]
 
@@ -65,13 +66,12 @@ class Worker:
             await (self._run_paced(on_steps) if self._pace else self._run_ahead(on_steps))
 
     async def _run_ahead(self, on_steps: OnSteps) -> None:
-        busy = True
-        ahead: deque[asyncio.Future[tuple[list[Step], bool]]] = deque()
-        while busy or ahead:
-            while busy and len(ahead) < AHEAD:
-                ahead.append(self._executor.submit(self._turn))
+        ahead = deque([self._executor.submit(self._turn)])
+        while ahead:
             steps, busy = await ahead.popleft()
             busy = busy or bool(self._commands)
+            while busy and len(ahead) < AHEAD:
+                ahead.append(self._executor.submit(self._turn))
             on_steps(steps)
 
     async def _run_paced(self, on_steps: OnSteps) -> None:
