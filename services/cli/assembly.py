@@ -86,14 +86,21 @@ class Assembly:
 
     @property
     def policies(self) -> list[pb.Policy]:
-        """Every pack of the policies' folder. Raises `FreeholdError` for one that does not load."""
+        """Every pack of the policies' folder. Raises `FreeholdError` for one that does not load, and where
+        there is none: without a policy nothing would be screened.
+        """
         found = []
-        for path in sorted(self._settings.policies.glob("*.yaml")):
+        folder = self._settings.policies
+        paths = sorted(folder.glob("*.yaml"))
+        if not paths:
+            raise FreeholdError(Kind.NOT_READY, f"policy packs: {folder} holds no file *.yaml")
+        for path in paths:
             try:
                 text = path.read_text(encoding="utf-8")
                 pack = load_pack(text)
             except (PackError, OSError, UnicodeDecodeError) as error:
-                raise FreeholdError(Kind.NOT_READY, f"policy pack {path}: {error}") from error
+                reason = " ".join(str(error).split())
+                raise FreeholdError(Kind.NOT_READY, f"policy pack {path}: {reason}") from error
             found.append(pb.Policy(id=pack.id, pack=text, version=pack.version))
         return found
 

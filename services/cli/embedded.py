@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from services.cli.assembly import Assembly
 from services.cli.home import Home
+from services.cli.ports import check_ports
 from services.cli.settings import EmbeddedSettings
 from services.control.keeper import Keeper
 from services.control.seed import put_platform, seed_demo
@@ -27,6 +29,8 @@ from shared.pulses import Pulses
 from shared.rpc import platform as platform_rpc
 from shared.rpc.server import RpcServer
 from shared.telemetry import Telemetry, TelemetrySettings
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.05
 HEARD = ("moderation", "tokenizer", "billing")
@@ -70,6 +74,7 @@ class Embedded:
         self._say(f"opening {self.home.path}")
         self.home.open()
         self._undo.callback(self.home.close)
+        check_ports(self._settings)
         peppers = {1: self.home.secret("pepper-1", self._host.random)}
         token = self.home.secret("token", self._host.random).decode()
         await self._telemetry.start()
@@ -111,6 +116,7 @@ class Embedded:
             await self._run(service)
         await self._ready(f"loading {self.manifest.name} ({self.engine})", self._all_ready(platform.pulses))
         await self._ready("opening the demo", self._write_demo(control.keeper, assembly))
+        _settle_memory()
 
     async def _run(self, service: Service) -> None:
         self._say(f"starting {service.name}")
@@ -167,10 +173,13 @@ class Embedded:
         self.home.write_demo({**values, **addresses})
 
     def _by(self, seconds: float, stop: Callable[[float], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """The stop, with a deadline counted from when it is called."""
+        """The stop, with a deadline counted from when it is called; an error keeps no other from it."""
 
         async def stop_now() -> None:
-            await stop(self._host.clock.monotonic() + seconds)
+            try:
+                await stop(self._host.clock.monotonic() + seconds)
+            except Exception:
+                log.exception("a part did not stop cleanly")
 
         return stop_now
 

@@ -52,7 +52,10 @@ class Home:
                 f"{self.path} is in use by another Freehold process; stop it or set FREEHOLD_HOME",
             ) from None
         except OSError as error:
-            raise FreeholdError(Kind.NOT_READY, f"{error.filename or self.path}: {error.strerror}") from error
+            raise FreeholdError(
+                Kind.NOT_READY,
+                f"{error.filename or self.path}: {error.strerror}; FREEHOLD_HOME is to be a folder of yours",
+            ) from error
 
     def close(self) -> None:
         """Give the lock back."""

@@ -176,4 +176,5 @@ def _compare(manifest: Manifest, part: str, stated: str, found: str, path: Path)
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(reason.split())

@@ -125,7 +125,7 @@ class Owner:
             await self._clock.sleep(WAIT_S)
 
     async def stop(self, deadline: float) -> None:
-        """Drain, fail what is left, and wait until every close is acknowledged or the deadline."""
+        """Drain, fail what is left, and wait until every close is acknowledged or the deadline. Idempotent."""
         now = self._clock.monotonic()
         await self.drain(now + (deadline - now) * DRAIN_SHARE)
         now = self._clock.monotonic()
@@ -137,8 +137,9 @@ class Owner:
             log.error("%d closes and cancels are not acknowledged by the bus", left)
         await self._tasks.cancel()
         await self._lanes.close()
-        self._platform.pulses.listeners.remove(self._hear)
-        self._platform.configuration.listeners.remove(self._configured)
+        if self._hear in self._platform.pulses.listeners:
+            self._platform.pulses.listeners.remove(self._hear)
+            self._platform.configuration.listeners.remove(self._configured)
 
     def left(self, request: str, reason: str) -> None:
         """See `Exits.left`."""
