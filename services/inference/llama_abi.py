@@ -14,8 +14,6 @@ from typing import Any
 
 from cffi import FFI
 
-from shared.models.openmp import limit_spinning
-
 log = logging.getLogger(__name__)
 
 WHEEL = "xllamacpp"
@@ -199,7 +197,6 @@ class Llama:
         self.ffi = FFI()
         self.ffi.cdef(DECLARATIONS + PROBES)
         self.path = path or _wheel_library()
-        limit_spinning()
         try:
             self.lib: Any = self.ffi.dlopen(str(self.path))
             self._check()

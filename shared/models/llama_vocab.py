@@ -15,8 +15,6 @@ from typing import Any
 
 from cffi import FFI
 
-from shared.models.openmp import limit_spinning
-
 DECLARATIONS = """
 typedef int32_t llama_token;
 struct llama_model_params {
@@ -82,7 +80,6 @@ class LlamaVocab:
         self._ffi = FFI()
         self._ffi.cdef(DECLARATIONS)
         path = library or find_library()
-        limit_spinning()
         try:
             self._lib: Any = self._ffi.dlopen(str(path))
             parameters = self._lib.llama_model_default_params()
