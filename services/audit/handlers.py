@@ -14,6 +14,8 @@ from shared.clock import Clock
 
 TOPIC = "facts"
 GROUP = "audit"
+SLICE = 32
+"""Facts read in one go, about 1 ms; then whoever waits for the event loop has his turn."""
 
 
 class Handler:
@@ -50,7 +52,9 @@ class Handler:
         facts: list[Fact] = []
         unfit: list[Unfit] = []
         requests: list[tuple[str, bytes]] = []
-        for record in batch.records:
+        for place, record in enumerate(batch.records, 1):
+            if place % SLICE == 0:
+                await self._clock.sleep(0)
             try:
                 envelope = parse_envelope(record.headers)
                 fact = read_fact(envelope.type, record.value)

@@ -29,7 +29,7 @@ class AuditSettings(BaseSettings):
     )
     batch: int = Field(default=500, ge=1, le=10_000, description="Facts in one transaction, at most.")
     batch_interval_ms: int = Field(
-        default=100,
+        default=250,
         ge=0,
         le=60_000,
         description="Milliseconds between two transactions at least; a full batch does not wait.",
