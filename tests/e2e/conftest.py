@@ -17,8 +17,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts platforms, on `tmp_path/home` unless told otherwise, and ends what still runs."""
     started: list[Running] = []
 
-    def begin(engine: str = "synthetic", home: Path | None = None, **environment: str) -> Running:
-        running = Running(home or tmp_path / "home", engine, **environment)
+    def begin(engine: str = "synthetic", home: Path | None = None, **options: object) -> Running:
+        running = Running(home or tmp_path / "home", engine, **options)  # type: ignore[arg-type]
         started.append(running)
         return running
 
@@ -30,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One platform with the real model for all tests of a worker."""
+    """One platform with the real model for all tests of a worker: tests that use it are of one group."""
     running = Running(tmp_path_factory.mktemp("platform") / "home", "llama")
     yield running
     if running.process.poll() is None:

@@ -7,27 +7,59 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MODEL = "smollm2-135m-instruct"
 START_S = 90.0
 STOP_S = 30.0
+
+
+def settings(home: Path, engine: str, others: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a platform on free ports."""
+    return {
+        **os.environ,
+        "FREEHOLD_HOME": str(home),
+        "FREEHOLD_ENGINE": engine,
+        "FREEHOLD_HTTP_PORT": "0",
+        "FREEHOLD_GRPC_PORT": "0",
+        "PYTHONUNBUFFERED": "1",
+        **others,
+    }
+
+
+def freehold(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def until(found: Callable[[], bool], what: str, seconds: float = 30.0, step: float = 0.05) -> float:
+    """Seconds until `found` is true. Raises `AssertionError` where it stays false."""
+    begun = time.monotonic()
+    while not found():
+        assert time.monotonic() - begun < seconds, f"waited {seconds} s for {what}"
+        time.sleep(step)
+    return time.monotonic() - begun
 
 
 class Running:
     """One `freehold up` on free ports."""
 
-    def __init__(self, home: Path, engine: str, **environment: str) -> None:
+    def __init__(self, home: Path, engine: str, *, wait: bool = True, **environment: str) -> None:
+        """Returns when the platform is ready, unless told not to `wait`."""
         self.home = home
-        self.environment = {
-            **os.environ,
-            "FREEHOLD_HOME": str(home),
-            "FREEHOLD_ENGINE": engine,
-            "FREEHOLD_HTTP_PORT": "0",
-            "FREEHOLD_GRPC_PORT": "0",
-            "PYTHONUNBUFFERED": "1",
-            **environment,
-        }
+        self.environment = settings(home, engine, environment)
         self._lines: list[str] = []
         self._ready = threading.Event()
         self.process = subprocess.Popen(
@@ -41,6 +73,11 @@ class Running:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Return when it is ready. Raises `AssertionError` where it does not become so."""
         self._ready.wait(START_S)
         if self.process.poll() is not None or not self._ready.is_set():
             self.kill()
@@ -81,23 +118,29 @@ class Running:
     def grpc_target(self) -> str:
         return self.demo["FREEHOLD_GRPC_TARGET"]
 
+    @property
+    def socket(self) -> str:
+        """Where the operator's commands connect."""
+        return f"unix:{self.home}/rpc.sock"
+
+    @property
+    def token(self) -> str:
+        """What they say there."""
+        return (self.home / "secrets" / "token").read_text()
+
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the command line against this platform."""
-        done = subprocess.run(
-            [sys.executable, "-m", "services.cli", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = freehold(*arguments, environment=self.environment)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def stop(self) -> int:
-        """Ctrl-C; the exit status."""
-        self.process.send_signal(signal.SIGINT)
+    def verify_ledger(self) -> None:
+        """Raises `AssertionError` where the books are wrong."""
+        assert "ok" in self.command("ledger", "verify").stdout
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Ctrl-C, or another signal; the exit status."""
+        self.process.send_signal(number)
         status = self.process.wait(STOP_S)
         self._finish()
         return status
