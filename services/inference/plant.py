@@ -68,7 +68,7 @@ def plan(settings: InferenceSettings) -> Plan:
         cells=settings.chosen(settings.cells, 6_144, 1 << 20),
         sequences=slots + settings.kept_sequences,
         batch=max(prefill_tokens, slots + LEAST_PREFILL),
-        threads=settings.threads or max(1, len(os.sched_getaffinity(0)) - 1),
+        threads=settings.threads or len(os.sched_getaffinity(0)),
         gpu_layers=settings.gpu_layers,
     )
     return Plan(slots, prefill_tokens, sizes)

@@ -28,12 +28,7 @@ class InferenceSettings(BaseSettings):
         description="llama.cpp's shared library, for NPUs and GPUs; none = the one in the xllamacpp wheel.",
     )
     seat: int = Field(default=0, ge=0, description="Partition of `work` that this worker reads.")
-    threads: int = Field(
-        default=0,
-        ge=0,
-        description="Threads of the engine; 0 = one for each usable core but one, which is left to the "
-        "platform. On two cores, 2 give almost twice the tokens, of which the platform then takes 3 %.",
-    )
+    threads: int = Field(default=0, ge=0, description="Threads of the engine; 0 = one per usable core.")
     gpu_layers: int = Field(default=0, ge=-1, description="Layers on the device; -1 = all.")
     slots: int = Field(
         default=0,

@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import services.cli  # noqa: F401 - sets how llama.cpp's threads wait, for the anchor as for the platform
 from services.inference.llama import LlamaEngine
 from services.inference.loading import Sizes, load_engine
 from shared.models.manifest import load_manifest
@@ -26,7 +27,7 @@ from tests.bench.raw_decode import MANIFEST, declare_batch, prompts, raw
 from tests.e2e.running import Running
 
 CLIENTS = 8
-THREADS = 1
+THREADS = 2
 SUBJECTS = ("rivers", "ports", "bread", "winter", "glass", "rice", "bridges", "music", "paper", "rain")
 
 
