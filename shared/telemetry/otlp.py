@@ -8,8 +8,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, SpanFlags, Status
 
-from shared.telemetry.semconv import SERVICE_NAME
-from shared.telemetry.trace import AttributeValue, SpanRow
+from shared.telemetry.semconv import FREEHOLD_REQUEST, SERVICE_NAME
+from shared.telemetry.trace import AttributeValue, SpanKind, SpanRow
 
 SCOPE = "freehold"
 # "Is remote" is known, and said to be false: rows do not keep which side of a process border made the parent.
@@ -54,6 +54,8 @@ def _span(row: SpanRow) -> Span:
         attributes=[_attribute(name, value) for name, value in row.attributes],
         flags=_FLAGS,
     )
+    if row.kind == SpanKind.SERVER and row.request:  # whoever has a request's id finds its trace
+        span.attributes.append(_attribute(FREEHOLD_REQUEST, row.request))
     for link in row.links:
         span.links.add(trace_id=link.trace_id, span_id=link.span_id, flags=_FLAGS)
     if row.error is None:
