@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import openai
 import pytest
 from openai import OpenAI
 
-from tests.e2e.running import Running
+from tests.e2e.running import MODEL, Running
 
 pytestmark = pytest.mark.xdist_group("platform")
-MODEL = "smollm2-135m-instruct"
 HELLO = [{"role": "user", "content": "Say hello."}]
 
 
 @pytest.fixture
-def client(platform: Running) -> OpenAI:
-    return OpenAI(base_url=platform.base_url, api_key=platform.key, max_retries=0, timeout=60.0)
+def client(platform: Running) -> Iterator[OpenAI]:
+    with OpenAI(base_url=platform.base_url, api_key=platform.key, max_retries=0, timeout=60.0) as client:
+        yield client
 
 
 def test_a_plain_answer_has_text_usage_and_evidence(client: OpenAI) -> None:

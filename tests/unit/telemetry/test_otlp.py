@@ -33,12 +33,13 @@ def sdk_context(trace_id: bytes, span_id: bytes) -> SpanContext:
 
 def sdk_span(row: SpanRow) -> ReadableSpan:
     trace = row.context.trace_id
+    named = {"freehold.request.id": row.request} if KINDS[row.kind] is SpanKind.SERVER and row.request else {}
     return ReadableSpan(
         name=row.name,
         context=sdk_context(trace, row.context.span_id),
         parent=sdk_context(trace, row.parent) if row.parent else None,
         resource=Resource({"service.name": row.service, **RESOURCE}),
-        attributes=dict(row.attributes),
+        attributes={**dict(row.attributes), **named},
         links=[Link(sdk_context(link.trace_id, link.span_id)) for link in row.links],
         kind=KINDS[row.kind],
         status=Status(StatusCode.ERROR, row.error) if row.error is not None else Status(),
