@@ -65,7 +65,6 @@ _DRAWN = 256
 
 
 # Every service of a process reads the same few values while a request runs.
-
 @lru_cache(maxsize=2048)
 def parse_traceparent(value: str | bytes | None) -> TraceContext | None:
     """The context of a W3C `traceparent`; None where there is none or it breaks the standard in any way."""
