@@ -33,7 +33,7 @@ from shared.lifecycle import Tasks
 
 CAP_BYTES = 64 << 20
 """Most that a topic holds unread in memory before `publish` raises `BusFull`."""
-KEPT_BYTES = 4 << 20
+KEPT_BYTES = 1 << 19
 """What a topic keeps in memory of records that everybody has read."""
 
 

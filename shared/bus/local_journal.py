@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +33,9 @@ CREATE TABLE IF NOT EXISTS offsets (
     name TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
     PRIMARY KEY (name, topic, partition));
 """
-_INSERT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM records WHERE topic = ? AND partition = ? AND position = ?"
-_END = "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position"
-_OFFSET = "INSERT INTO offsets VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position"
+_ROWS_AT_ONCE = 128
+_UPSERT = "ON CONFLICT DO UPDATE SET position = excluded.position"
 _FETCH = """SELECT topic, partition, position, timestamp_ms, key, value, headers FROM records
 WHERE topic = ? AND partition = ? AND position >= ? ORDER BY position LIMIT ?"""
 _OLDEST = """SELECT position, timestamp_ms FROM records
@@ -94,7 +94,7 @@ class Journal:
             records = self._append(connection, entries, now_ms)
             if offsets:
                 rows = [(name, *place, position) for (name, place), position in offsets.items()]
-                connection.executemany(_OFFSET, rows)
+                _insert(connection, "offsets", rows, _UPSERT)
             for topic, cutoff in cutoffs.items():
                 self._expire(connection, topic, cutoff)
             connection.execute("COMMIT")
@@ -163,10 +163,10 @@ class Journal:
                 if (before := self._newest.get((place, key))) is not None:
                     superseded.append((*place, before))
                 self._newest[place, key] = offset
-        connection.executemany(_INSERT, [(*record[:6], _pack(record.headers)) for record in records])
+        _insert(connection, "records", [(*record[:6], _pack(record.headers)) for record in records])
         if superseded:
             connection.executemany(_REMOVE, superseded)
-        connection.executemany(_END, [(*place, end) for place, end in ends.items()])
+        _insert(connection, "ends", [(*place, end) for place, end in ends.items()], _UPSERT)
         self._ends.update(ends)
         return records
 
@@ -178,6 +178,19 @@ class Journal:
 
     def _fault(self, error: Exception) -> BusError:
         return BusError(f"{self._path or 'the journal in memory'}: {error}")
+
+
+def _insert(
+    connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], conflict: str = ""
+) -> None:
+    # Many rows a statement: at each step SQLite's thread gives the interpreter's lock away, and wins it
+    # back from a busy event loop after 5 ms only.
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[first : first + _ROWS_AT_ONCE]
+        row = "(" + ", ".join("?" * len(some[0])) + ")"
+        rows_of = ", ".join([row] * len(some))
+        statement = f"INSERT INTO {table} VALUES {rows_of} {conflict}"  # noqa: S608 - our own names
+        connection.execute(statement, list(chain.from_iterable(some)))
 
 
 def _pack(headers: Headers) -> bytes:

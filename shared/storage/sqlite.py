@@ -161,17 +161,21 @@ class _Thread:
         except (sqlite3.Error, DatabaseError) as error:
             return [_Outcome(None, fault(self._path, error) or error)] * len(works)
         outcomes: list[_Outcome] = []
+        shared = len(works) > 1
         try:
             for work in works:
-                raw.execute("SAVEPOINT job")
+                if shared:
+                    raw.execute("SAVEPOINT job")
                 outcome = self._attempt(work, connection)
                 if not raw.in_transaction:  # a full or failing disk rolls everything back by itself
                     raise DatabaseError(str(outcome.error or "a transaction ended the shared one"))
                 if outcome.error is not None:
-                    raw.execute("ROLLBACK TO job")
-                raw.execute("RELEASE job")
+                    raw.execute("ROLLBACK TO job" if shared else "ROLLBACK")
+                if shared:
+                    raw.execute("RELEASE job")
                 outcomes.append(outcome)
-            raw.execute("COMMIT")
+            if raw.in_transaction:
+                raw.execute("COMMIT")
         except (sqlite3.Error, DatabaseError) as error:
             if raw.in_transaction:
                 raw.rollback()
