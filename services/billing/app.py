@@ -9,10 +9,10 @@ from typing import Final
 import grpc
 
 from services.billing import rpc, tables
+from services.billing.books.rows import touch
 from services.billing.handlers import ReserveHandler, SettleHandler
 from services.billing.observing import Observer
 from services.billing.publishing import SERVICE, Facts
-from services.billing.rows import touch
 from services.billing.rpc import BillingServicer
 from services.billing.settings import BillingSettings
 from services.billing.sweeping import Sweeper

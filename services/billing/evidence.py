@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from services.billing.rows import RequestRow
+from services.billing.books.rows import RequestRow
 from services.billing.settlement import Attempt, ChoiceDelivery, Close, Settlement, Usage
 from shared.contracts.freehold.billing.v1.events_pb2 import (
     BudgetReserved,

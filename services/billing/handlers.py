@@ -7,14 +7,14 @@ from typing import Final
 
 from google.protobuf.message import DecodeError, Message
 
-from services.billing import settling
-from services.billing.booking import STATES
+from services.billing.books import settling
+from services.billing.books.booking import STATES
+from services.billing.books.reserving import Ask, idempotency, reserve
+from services.billing.books.rows import park
+from services.billing.books.settling import CloseEvent, Settled, UsageEvent, settle_batch
 from services.billing.evidence import answer
 from services.billing.observing import Observer
 from services.billing.publishing import SERVICE, Facts
-from services.billing.reserving import Ask, idempotency, reserve
-from services.billing.rows import park
-from services.billing.settling import CloseEvent, Settled, UsageEvent, settle_batch
 from services.billing.terms import Size, terms
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.handling import Batch, Later

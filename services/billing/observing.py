@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.billing.booking import STATES, Booked
+from services.billing.books.booking import STATES, Booked
+from services.billing.books.rows import RequestRow
 from services.billing.evidence import OWNER_LOST
-from services.billing.rows import RequestRow
 from shared.clock import Clock
 from shared.telemetry import Recorder, SpanKind, Telemetry, format_traceparent, parse_traceparent
 from shared.telemetry import semconv as names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Final
 
-from services.billing.rows import FactRow
+from services.billing.books.rows import FactRow
 from shared.bus.envelope import Envelope
 from shared.bus.ports import Headers, Position, Publisher
 from shared.ids import event_id

@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from services.billing.pricing import AmountTooLarge, reservation
-from services.billing.publishing import Facts
-from services.billing.reports import (
+from services.billing.books.reports import (
     MOST_FACTS,
     balance,
     entries,
@@ -19,9 +17,11 @@ from services.billing.reports import (
     unlimited_balance,
     usage,
 )
+from services.billing.books.verify import verify
+from services.billing.pricing import AmountTooLarge, reservation
+from services.billing.publishing import Facts
 from services.billing.scopes import Target, price_for, readable, target
 from services.billing.terms import LEVELS, claim
-from services.billing.verify import verify
 from shared.bus.ports import BusError
 from shared.configuration import Configuration
 from shared.contracts.freehold.billing.v1 import billing_pb2 as pb

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.billing.reports import Scope
+from services.billing.books.reports import Scope
 from shared.callers import Caller
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1.config_pb2 import Price

@@ -15,11 +15,11 @@ from typing import Final, NamedTuple, TypeVar
 from sqlalchemy import Connection
 
 from services.billing import tables
-from services.billing.booking import Booked
-from services.billing.expiry import BATCH, expire, expire_earlier
+from services.billing.books.booking import Booked
+from services.billing.books.expiry import BATCH, expire, expire_earlier
+from services.billing.books.rows import read_positions
 from services.billing.observing import Observer
 from services.billing.publishing import Facts
-from services.billing.rows import read_positions
 from shared.bus.ports import BusError, TopicPartition
 from shared.host import Host
 from shared.storage.database import Database, DatabaseError

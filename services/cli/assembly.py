@@ -18,7 +18,7 @@ from services.edge.owner.owner import Owner
 from services.edge.settings import EdgeSettings
 from services.edge.sources import GrpcReceipts, GrpcUsage
 from services.inference import app as inference
-from services.inference.loading import as_served
+from services.inference.engines.loading import as_served
 from services.inference.settings import InferenceSettings
 from services.moderation import app as moderation
 from services.moderation.matching.pack import PackError, load_pack

@@ -10,7 +10,7 @@ import grpc
 from services.inference import rpc
 from services.inference.desk import Desk, Loaded
 from services.inference.engine import Engine
-from services.inference.loading import LoadError, as_served, load_engine
+from services.inference.engines.loading import LoadError, as_served, load_engine
 from services.inference.plant import Plant, assemble, plan
 from services.inference.rpc import InferenceServicer
 from services.inference.settings import InferenceSettings

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
-from services.inference.admission import Refusal
-from services.inference.asking import NotServed
-from services.inference.attempts import Work
-from services.inference.generation import Generation
-from services.inference.tap import Drop, Tap
+from services.inference.attempts.admission import Refusal
+from services.inference.attempts.asking import NotServed
+from services.inference.attempts.attempt import Work
+from services.inference.attempts.generation import Generation
+from services.inference.attempts.tap import Drop, Tap
 from shared.bus.envelope import Envelope
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.platform.v1 import pulse_pb2 as pulse

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 from google.protobuf.message import Message
 
-from services.inference.admission import Refusal
-from services.inference.asking import NotServed
-from services.inference.attempts import Work
-from services.inference.frames import Frames
-from services.inference.generation import Generation
+from services.inference.attempts.admission import Refusal
+from services.inference.attempts.asking import NotServed
+from services.inference.attempts.attempt import Work
+from services.inference.attempts.generation import Generation
+from services.inference.attempts.replies import SERVICE, Replies
 from services.inference.observing import Observer
-from services.inference.replies import SERVICE, Replies
+from services.inference.streams.frames import Frames
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.handling import Batch
 from shared.bus.ports import Position, Record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.inference.attempts import Attempt
+from services.inference.attempts.attempt import Attempt
 from services.inference.scheduler import Finish, Step
 from shared.clock import Clock
 from shared.telemetry import (

@@ -6,21 +6,21 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from services.inference.admission import Admission
-from services.inference.asking import understand
-from services.inference.attempts import Work
-from services.inference.detokenize import Texts
+from services.inference.attempts.admission import Admission
+from services.inference.attempts.asking import understand
+from services.inference.attempts.attempt import Work
+from services.inference.attempts.generation import Generation
+from services.inference.attempts.replies import Replies
+from services.inference.attempts.usage import Usage
+from services.inference.attempts.watch import Watch
 from services.inference.engine import Capabilities, Engine
-from services.inference.frames import Frames
-from services.inference.generation import Generation
+from services.inference.engines.loading import Sizes
 from services.inference.handlers import Handler
-from services.inference.loading import Sizes
 from services.inference.observing import Observer
-from services.inference.replies import Replies
 from services.inference.scheduler import LEAST_PREFILL, Scheduler
 from services.inference.settings import InferenceSettings
-from services.inference.usage import Usage
-from services.inference.watch import Watch
+from services.inference.streams.detokenize import Texts
+from services.inference.streams.frames import Frames
 from services.inference.worker import Worker
 from shared.bus.consumer import Assigned, Consumer
 from shared.bus.ports import Start, TopicPartition

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import grpc
 
 from services.inference.desk import Desk
-from services.inference.frames import REASONS
+from services.inference.streams.frames import REASONS
 from shared.clock import Clock
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.inference.v1 import inference_pb2 as pb

@@ -12,9 +12,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from services.inference.cells import Pool
-from services.inference.detokenize import Texts
 from services.inference.engine import Engine, EngineError, Part, Sampling
-from services.inference.output import Columns, Output
+from services.inference.streams.detokenize import Texts
+from services.inference.streams.output import Columns, Output
 
 LEAST_PREFILL = 16
 """Prompt tokens that a step takes in however many sequences run: prompts are never starved."""

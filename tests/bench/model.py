@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import services.cli  # noqa: F401 - sets how llama.cpp's threads wait, for the anchor as for the platform
-from services.inference.llama import LlamaEngine
-from services.inference.loading import Sizes, load_engine
+from services.inference.engines.llama import LlamaEngine
+from services.inference.engines.loading import Sizes, load_engine
 from shared.models.manifest import load_manifest
 from tests.bench.embedded import MODEL, PATH
 from tests.bench.load import closed_loop, post

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from services.inference.engine import Sampling
-from services.inference.llama import LlamaEngine
-from services.inference.loading import Sizes, load_engine
+from services.inference.engines.llama import LlamaEngine
+from services.inference.engines.loading import Sizes, load_engine
 from services.inference.scheduler import Job, Scheduler
 from shared.models.manifest import load_manifest
 

@@ -20,10 +20,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from services.billing.reserving import Ask, reserve
-from services.billing.settling import Batch, CloseEvent, UsageEvent, settle_batch
+from services.billing.books.reserving import Ask, reserve
+from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batch
+from services.billing.books.verify import verify
 from services.billing.terms import Size, terms
-from services.billing.verify import verify
 from shared.bus.ports import Record
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as config

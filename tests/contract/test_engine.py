@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.inference.engine import Engine, EngineError, Part, Sampling, Vocabulary
-from services.inference.loading import Sizes, load_engine
+from services.inference.engines.loading import Sizes, load_engine
+from services.inference.engines.synthetic import SyntheticEngine
+from services.inference.engines.vocabulary import read_vocabulary
 from services.inference.scheduler import End, Finish, Job, Scheduler, Step
-from services.inference.synthetic import SyntheticEngine
-from services.inference.vocabulary import read_vocabulary
 from shared.models.gguf import read_metadata
 from shared.models.manifest import find_weights, load_manifest
 

@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from services.billing.app import BillingService, build
+from services.billing.books.verify import verify
 from services.billing.settings import BillingSettings
-from services.billing.verify import verify
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.local import LocalBus
 from shared.bus.ports import BusError, Position, Reader, Record, Start, TopicPartition

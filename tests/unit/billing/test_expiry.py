@@ -1,7 +1,7 @@
 """Reservations end when nobody can own them any more, and not before."""
 
-from services.billing.expiry import BATCH
-from services.billing.reserving import GRACE_MS
+from services.billing.books.expiry import BATCH
+from services.billing.books.reserving import GRACE_MS
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_YES
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_CANCELLED, TERMINAL_STATE_FAILED

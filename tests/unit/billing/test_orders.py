@@ -11,8 +11,8 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.billing.settling import WAIT_MS, Batch, CloseEvent, UsageEvent, settle_batch
-from services.billing.verify import verify
+from services.billing.books.settling import WAIT_MS, Batch, CloseEvent, UsageEvent, settle_batch
+from services.billing.books.verify import verify
 from shared.bus.ports import Record
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
 from shared.contracts.freehold.edge.v1.events_pb2 import (

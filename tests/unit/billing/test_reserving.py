@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Connection
 
+from services.billing.books.reserving import KEY_LIFE_MS, Contended, Purses
+from services.billing.books.rows import REFUSED, RESERVED, change
 from services.billing.evidence import answer
-from services.billing.reserving import KEY_LIFE_MS, Contended, Purses
-from services.billing.rows import REFUSED, RESERVED, change
 from services.billing.terms import Size, Terms
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
 from shared.contracts.freehold.control.v1 import config_pb2 as config

@@ -2,8 +2,8 @@
 
 import pytest
 
+from services.billing.books.settling import WAIT_MS
 from services.billing.evidence import answer
-from services.billing.settling import WAIT_MS
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved, RequestSettled
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_NO, ACCEPTED_UNKNOWN, ACCEPTED_YES
 from shared.contracts.freehold.platform.v1.outcome_pb2 import (

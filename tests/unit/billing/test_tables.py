@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from services.billing.rows import RequestRow
+from services.billing.books.rows import RequestRow
 from services.billing.tables import metadata, requests
 from shared.storage.migrations import drift
 from tests.unit.billing.world import World, budget

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.billing.verify import Check, verify
+from services.billing.books.verify import Check, verify
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_NO, ACCEPTED_YES
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_CANCELLED, TERMINAL_STATE_FAILED

@@ -10,11 +10,11 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
-from services.billing.booking import Booked
-from services.billing.expiry import expire, expire_earlier
-from services.billing.reserving import Ask, idempotency, reserve
-from services.billing.rows import RequestRow, read_requests
-from services.billing.settling import Batch, CloseEvent, Settled, UsageEvent, settle_batch
+from services.billing.books.booking import Booked
+from services.billing.books.expiry import expire, expire_earlier
+from services.billing.books.reserving import Ask, idempotency, reserve
+from services.billing.books.rows import RequestRow, read_requests
+from services.billing.books.settling import Batch, CloseEvent, Settled, UsageEvent, settle_batch
 from services.billing.tables import metadata
 from services.billing.terms import Size, terms
 from shared.bus.ports import Record

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.inference.engine import EngineError, Part, Sampling, Vocabulary
-from services.inference.output import Columns
+from services.inference.engines.synthetic import SyntheticEngine
 from services.inference.scheduler import End, Job, Scheduler, Step
-from services.inference.synthetic import SyntheticEngine
+from services.inference.streams.output import Columns
 
 VOCABULARY = Vocabulary((*(bytes([octet]) for octet in range(256)), b""), frozenset({256}))
 GREEDY = Sampling()

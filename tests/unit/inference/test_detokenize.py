@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.detokenize import Detokenizer, Texts
-from services.inference.output import Columns, Output
+from services.inference.streams.detokenize import Detokenizer, Texts
+from services.inference.streams.output import Columns, Output
 
 SCRIPTS = "สวัสดีชาวโลก مرحبا بالعالم 你好，世界 👩‍👩‍👧‍👦🇹🇭 Tiếng Việt ẞß e\u0301"
 OCTETS = Texts([bytes([octet]) for octet in range(256)] + [b""])

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.inference import llama_abi
-from services.inference.llama_abi import Llama, LlamaError
-from services.inference.loading import LoadError, Sizes, load_engine
-from services.inference.vocabulary import VocabularyError, read_vocabulary
+from services.inference.engines import llama_abi
+from services.inference.engines.llama_abi import Llama, LlamaError
+from services.inference.engines.loading import LoadError, Sizes, load_engine
+from services.inference.engines.vocabulary import VocabularyError, read_vocabulary
 from shared.models.manifest import Manifest, Probe, WeightsFile, load_manifest
 
 MANIFEST = load_manifest(Path(__file__).parents[3] / "ops/models/smollm2-135m-instruct.yaml")

@@ -6,13 +6,13 @@ from collections.abc import Awaitable
 
 import pytest
 
-from services.inference.attempts import Attempt, Stream, Work, context_of
-from services.inference.counting import CountingEngine
+from services.inference.attempts.attempt import Attempt, Stream, Work, context_of
+from services.inference.attempts.tap import Tap
+from services.inference.attempts.tombstones import KEEP_S, MOST, Tombstones
+from services.inference.attempts.watch import STANDING_S
 from services.inference.engine import Engine, Sampling
-from services.inference.frames import FLUSH_S, REOPEN_S, build_frame
-from services.inference.tap import Tap
-from services.inference.tombstones import KEEP_S, MOST, Tombstones
-from services.inference.watch import STANDING_S
+from services.inference.engines.counting import CountingEngine
+from services.inference.streams.frames import FLUSH_S, REOPEN_S, build_frame
 from shared.bus.envelope import Envelope
 from shared.bus.local import LocalBus
 from shared.bus.ports import BusError, BusFull, Headers, Position

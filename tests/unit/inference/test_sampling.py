@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.inference.engine import Sampling
-from services.inference.sampling import draw, uniform
+from services.inference.engines.sampling import draw, uniform
 
 VOCABULARY = 3_000
 

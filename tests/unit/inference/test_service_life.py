@@ -1,7 +1,7 @@
 """A worker that is not ready yet, fails, breaks or stops, as its owner and billing know it."""
 
-from services.inference.counting import CountingEngine
 from services.inference.engine import Engine, EngineError
+from services.inference.engines.counting import CountingEngine
 from shared.bus.envelope import parse_envelope
 from shared.bus.ports import Start, TopicPartition
 from shared.configuration import config_key

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.detokenize import Texts
-from services.inference.output import Columns, Output
-from services.inference.stops import LONGEST_STOP, MOST_STOPS, StopMatcher
+from services.inference.streams.detokenize import Texts
+from services.inference.streams.output import Columns, Output
+from services.inference.streams.stops import LONGEST_STOP, MOST_STOPS, StopMatcher
 
 letters = st.text(alphabet="ab\n", max_size=30)
 stop_lists = st.lists(st.text(alphabet="ab\n", min_size=1, max_size=5), min_size=1, max_size=4)

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.inference.app import InferenceService, build
 from services.inference.engine import Engine
-from services.inference.loading import as_served
+from services.inference.engines.loading import as_served
 from services.inference.settings import InferenceSettings
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.local import LocalBus

@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from services.billing import ledger
-from services.billing.booking import Booked, Case, Expense, book, stray
-from services.billing.evidence import close_of
-from services.billing.rows import (
+from services.billing.books.booking import Booked, Case, Expense, book, stray
+from services.billing.books.rows import (
     CLOSED,
     INSERT_LATE,
     INSERT_REQUEST,
@@ -26,6 +25,7 @@ from services.billing.rows import (
     write,
     write_parked,
 )
+from services.billing.evidence import close_of
 from services.billing.settlement import awaited
 from shared.bus.ports import Record
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from services.inference.attempts import Stream
+from services.inference.attempts.attempt import Stream
 from services.inference.scheduler import Finish
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from services.inference.admission import Admission, Refusal
-from services.inference.attempts import Attempt, Choice, Outlet, Stream, Work
-from services.inference.detokenize import Detokenizer, Texts
+from services.inference.attempts.admission import Admission, Refusal
+from services.inference.attempts.attempt import Attempt, Choice, Outlet, Stream, Work
+from services.inference.attempts.tombstones import Tombstones
+from services.inference.attempts.usage import Usage
 from services.inference.engine import Capabilities
 from services.inference.observing import Observer
 from services.inference.scheduler import Finish, Job, Step
-from services.inference.tombstones import Tombstones
-from services.inference.usage import Usage
+from services.inference.streams.detokenize import Detokenizer, Texts
 from services.inference.worker import Worker
 from shared.bus.envelope import Envelope
 from shared.host import Host

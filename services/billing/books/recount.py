@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from services.billing import ledger
-from services.billing.booking import STATES
+from services.billing.books.booking import STATES
+from services.billing.books.rows import RequestRow, keys, read_usages
 from services.billing.evidence import OWNER_LOST, close_of, fact, usage_of
-from services.billing.rows import RequestRow, keys, read_usages
 from services.billing.settlement import awaited, settle
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from services.inference.attempts import Attempt
-from services.inference.frames import REOPEN_S, Frames, Lane
-from services.inference.generation import Generation
+from services.inference.attempts.attempt import Attempt
+from services.inference.attempts.generation import Generation
+from services.inference.streams.frames import REOPEN_S, Frames, Lane
 from shared.clock import Clock
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Iterable
 
-from services.inference.attempts import Stream, context_of
+from services.inference.attempts.attempt import Stream, context_of
 from services.inference.scheduler import Finish
 from shared.bus.envelope import Envelope
 from shared.bus.ports import Acknowledged, BusError, Headers, Position, Publisher

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from services.inference import sampling
 from services.inference.engine import Capabilities, EngineError, Part, Vocabulary
-from services.inference.llama_abi import Llama, LlamaError
+from services.inference.engines import sampling
+from services.inference.engines.llama_abi import Llama, LlamaError
 
 MOST_PIECE = 512
 """Bytes of the longest piece that is asked for without a second call."""

@@ -9,9 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from services.billing import ledger, tables
-from services.billing.evidence import OWNER_LOST, fact, usage_of
-from services.billing.ledger import Line
-from services.billing.rows import (
+from services.billing.books.rows import (
     INSERT_FACT,
     INSERT_REQUEST,
     SETTLED,
@@ -22,6 +20,8 @@ from services.billing.rows import (
     query,
     write,
 )
+from services.billing.evidence import OWNER_LOST, fact, usage_of
+from services.billing.ledger import Line
 from services.billing.settlement import Close, Settlement, awaited, settle
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from services.billing.recount import recount
+from services.billing.books.recount import recount
 
 SHOWN: Final = 10
 """Violations that a check names; there may be more."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from google.protobuf.message import Message
 
-from services.inference.attempts import Attempt
+from services.inference.attempts.attempt import Attempt
 from shared.bus.envelope import Envelope
 from shared.bus.ports import BusError, Position, Publisher
 from shared.contracts.freehold.inference.v1 import events_pb2 as pb

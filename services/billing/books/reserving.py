@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from services.billing.rows import (
+from services.billing.books.rows import (
     INSERT_REQUEST,
     REFUSED,
     RESERVED,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from services.inference.attempts import Choice, Work
+from services.inference.attempts.attempt import Choice, Work
 from services.inference.engine import Sampling
-from services.inference.stops import LONGEST_STOP, MOST_STOPS
+from services.inference.streams.stops import LONGEST_STOP, MOST_STOPS
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.edge.v1 import request_pb2 as pb
 from shared.models.manifest import DefaultSampling, Manifest

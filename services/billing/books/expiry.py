@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from services.billing.booking import Booked, Case, book
+from services.billing.books.booking import Booked, Case, book
+from services.billing.books.rows import CLOSED, RequestRow, query, read_usages
 from services.billing.evidence import close_of, lost
-from services.billing.rows import CLOSED, RequestRow, query, read_usages
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from services.inference.engine import Engine, EngineError, Part, Sampling
-from services.inference.llama import LlamaEngine
-from services.inference.llama_abi import Llama, LlamaError
-from services.inference.synthetic import SyntheticEngine
-from services.inference.vocabulary import VocabularyError, read_vocabulary
+from services.inference.engines.llama import LlamaEngine
+from services.inference.engines.llama_abi import Llama, LlamaError
+from services.inference.engines.synthetic import SyntheticEngine
+from services.inference.engines.vocabulary import VocabularyError, read_vocabulary
 from shared.models.manifest import Manifest, ManifestError, find_weights, verified_metadata, verify_weights
 
 

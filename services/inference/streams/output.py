@@ -6,8 +6,8 @@ out ends with whole code points and never holds a part of a stop.
 
 from collections.abc import Sequence
 
-from services.inference.detokenize import Detokenizer, Texts
-from services.inference.stops import StopMatcher
+from services.inference.streams.detokenize import Detokenizer, Texts
+from services.inference.streams.stops import StopMatcher
 
 MOST_UNFINISHED = 16
 """Ids held for unfinished code points: a code point has 4 bytes, only noise goes on without a border."""

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from services.billing.books.rows import FactRow, keys
 from services.billing.ledger import SETTLEMENT
-from services.billing.rows import FactRow, keys
 from shared.contracts.freehold.billing.v1 import billing_pb2 as pb
 
 MOST_ENTRIES: Final = 1000

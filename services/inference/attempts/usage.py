@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from services.inference.attempts import Attempt
-from services.inference.frames import REASONS
+from services.inference.attempts.attempt import Attempt
 from services.inference.scheduler import Finish
+from services.inference.streams.frames import REASONS
 from shared.bus.envelope import Envelope
 from shared.bus.ports import Acknowledged, BusError, Headers, Position, Publisher
 from shared.contracts.freehold.inference.v1 import events_pb2 as pb

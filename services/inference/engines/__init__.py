@@ -1,0 +1,1 @@
+"""Engines behind the port in `engine.py`, and how an id is drawn."""

@@ -1,0 +1,1 @@
+"""From ids to frames: text, stops, columns. Pure."""
