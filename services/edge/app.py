@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 import grpc
@@ -28,8 +29,8 @@ from shared.platform import Platform
 from shared.rpc.platform import VERSION
 from shared.rpc.server import RpcServer
 
-OWNER_SHARE = 0.2
-"""Of a stop's time: what the owner keeps to close requests whose answers were cut."""
+TELLING_SHARE = 0.1
+"""Of a stop's time: what is kept to tell clients of requests that the owner gave up."""
 HEALTH_S = 1.0
 RPC_OVERHEAD_BYTES = 64 * 1024
 """Above the body limit: what protobuf adds."""
@@ -95,14 +96,22 @@ class EdgeService:
         self._tasks.spawn(self._tell_health(), "health")
 
     async def stop(self, deadline: float) -> None:
-        """Take nothing new, let answers end, then close the owner."""
+        """Take nothing new, let answers end, then close the owner.
+
+        The owner gives up first: what it fails then, clients are still told by an error in their streams.
+        """
         self._stopping = True
         left = max(0.0, deadline - self._clock.monotonic())
         await self._public.set_ready(False)
-        cut = deadline - left * OWNER_SHARE
-        await self._http.stop(cut)
-        await self._public.stop(cut - self._clock.monotonic())
-        await self._owner.stop(deadline)
+        ends = [
+            self._tasks.spawn(stop, name)
+            for name, stop in (
+                ("stop.http", self._http.stop(deadline)),
+                ("stop.grpc", self._public.stop(left)),
+                ("stop.owner", self._owner.stop(deadline - left * TELLING_SHARE)),
+            )
+        ]
+        await asyncio.gather(*ends)
         await self._tasks.cancel()
 
     def readiness(self) -> Readiness:

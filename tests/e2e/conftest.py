@@ -24,8 +24,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for running in started:
-        if running.process.poll() is None:
-            running.kill()
+        running.kill()
 
 
 @pytest.fixture(scope="session")

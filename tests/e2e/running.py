@@ -138,20 +138,20 @@ class Running:
         """Raises `AssertionError` where the books are wrong."""
         assert "ok" in self.command("ledger", "verify").stdout
 
-    def stop(self, number: int = signal.SIGINT) -> int:
-        """Ctrl-C, or another signal; the exit status."""
-        self.process.send_signal(number)
+    def wait(self) -> int:
+        """The exit status, once it has ended."""
         status = self.process.wait(STOP_S)
-        self._finish()
-        return status
-
-    def kill(self) -> None:
-        """kill -9."""
-        self.process.kill()
-        self.process.wait(STOP_S)
-        self._finish()
-
-    def _finish(self) -> None:
         self._reader.join(STOP_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
+        return status
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Ctrl-C, or another signal; the exit status."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def kill(self) -> None:
+        """kill -9, where it still runs."""
+        self.process.kill()
+        self.wait()

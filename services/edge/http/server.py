@@ -107,6 +107,6 @@ def listening(host: str, port: int) -> socket.socket:
         bound.close()
         raise FreeholdError(
             Kind.NOT_READY,
-            f"cannot listen on {host}:{port}: {error.strerror}; FREEHOLD_HTTP_PORT says another",
+            f"cannot listen on {host}:{port}: {error.strerror}; set FREEHOLD_HTTP_PORT to another port",
         ) from error
     return bound

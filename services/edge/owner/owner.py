@@ -125,7 +125,7 @@ class Owner:
             await self._clock.sleep(WAIT_S)
 
     async def stop(self, deadline: float) -> None:
-        """Drain, fail what is left, and wait until every close is acknowledged or the deadline. Idempotent."""
+        """Drain, fail what is left, wait until every close is acknowledged or the deadline. Idempotent."""
         now = self._clock.monotonic()
         await self.drain(now + (deadline - now) * DRAIN_SHARE)
         now = self._clock.monotonic()
