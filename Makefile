@@ -65,7 +65,7 @@ $(DEV_STAMP): $(RUN_STAMP) requirements-dev.txt
 
 $(BUF_STAMP): $(DEV_STAMP) ops/contracts/package.json ops/contracts/package-lock.json
 	@mkdir -p build/buf && cp ops/contracts/package.json ops/contracts/package-lock.json build/buf/
-	@cd build/buf && PATH="$$PATH:$(CURDIR)/$(BIN)" $(NPM) ci --no-audit --no-fund --silent
+	@cd build/buf && PATH="$$PATH:$(CURDIR)/$(BIN)" $(NPM) install --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .PHONY: help run test check bench format contracts lock clean
