@@ -55,7 +55,9 @@ class Assembly:
         peppers: Mapping[int, bytes],
         token: str,
         manifest: Manifest,
+        around: inference.Around | None = None,
     ) -> None:
+        self._around = around
         self._settings = settings
         self._platform = platform
         self._topics = topics
@@ -118,7 +120,7 @@ class Assembly:
             ),
             moderation.build(ModerationSettings(), self._platform, self._topics),
             billing.build(BillingSettings(), self._platform, self._topics, await self._database("billing")),
-            inference.build(self._inference(), self._platform, self._topics),
+            inference.build(self._inference(), self._platform, self._topics, self._around),
             audit.build(
                 AuditSettings(),
                 self._platform,

@@ -15,6 +15,7 @@ from services.cli.settings import EmbeddedSettings
 from services.control.keeper import Keeper
 from services.control.seed import put_platform, seed_demo
 from services.edge.app import EdgeService
+from services.inference.app import Around
 from shared.bus.local import LocalBus
 from shared.bus.topics import load_topics
 from shared.callers import Credentials
@@ -44,8 +45,15 @@ class Embedded:
     """Starts and stops the whole platform; the order is protocol.md's, section 6."""
 
     def __init__(
-        self, settings: EmbeddedSettings, telemetry: TelemetrySettings, host: Host, say: Callable[[str], None]
+        self,
+        settings: EmbeddedSettings,
+        telemetry: TelemetrySettings,
+        host: Host,
+        say: Callable[[str], None],
+        around: Around | None = None,
     ) -> None:
+        """`say` is told each step of the start; `around` may put a recorder inside the engine port."""
+        self._around = around
         self.home = Home(settings.home, host.files)
         self.engine = settings.engine
         self.manifest = load_manifest(settings.manifest)
@@ -92,7 +100,9 @@ class Embedded:
             config=ConfigReader(bus, self._host, configuration),
             pulses=Pulses(bus, self._host),
         )
-        assembly = Assembly(self._settings, platform, topics, self.home, peppers, token, self.manifest)
+        assembly = Assembly(
+            self._settings, platform, topics, self.home, peppers, token, self.manifest, self._around
+        )
         await self._start(platform, assembly)
 
     async def stop(self) -> None:
