@@ -50,9 +50,9 @@ def demo() -> None:
         found = ask(question)
     except httpx.TransportError as error:
         fail(f"{url} does not answer ({str(error) or type(error).__name__}); is the platform still running?")
-    console.print(_table(found))
     for shown in found:
         console.print(_details(shown))
+    console.print("\n", _table(found), sep="", end="")
     click.echo(_next_steps(found[0], place))
 
 

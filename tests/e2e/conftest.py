@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One platform with the real model for all tests of a worker: tests that use it are of one group."""
+    """One platform with the real model for all tests of a worker."""
     running = Running(tmp_path_factory.mktemp("platform") / "home", "llama")
     yield running
     if running.process.poll() is None:

@@ -21,8 +21,6 @@ from shared.contracts.freehold.api.v1.api_pb2 import CompleteRequest
 from shared.contracts.freehold.api.v1.api_pb2_grpc import CompletionsStub
 from tests.e2e.running import MODEL, Running, freehold, until
 
-pytestmark = pytest.mark.xdist_group("platform")
-
 
 @pytest.fixture
 def client(platform: Running) -> Iterator[OpenAI]:

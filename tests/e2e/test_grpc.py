@@ -19,8 +19,6 @@ from shared.contracts.freehold.platform.v1 import outcome_pb2, pulse_pb2
 from shared.contracts.freehold.platform.v1.pulse_pb2_grpc import PlatformStub
 from tests.e2e.running import MODEL, Running
 
-pytestmark = pytest.mark.xdist_group("platform")
-
 HEALTHY = health_pb2.HealthCheckResponse.SERVING
 
 

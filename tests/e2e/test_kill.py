@@ -23,7 +23,7 @@ from tests.e2e.conftest import Start
 from tests.e2e.load import Load
 from tests.e2e.running import Running, until
 
-pytestmark = [pytest.mark.xdist_group("kill"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 KILLS = 20
 DURING_THE_START = 6

@@ -25,7 +25,6 @@ from shared.money import Prices
 from shared.money import worst_case as reserved
 from tests.e2e.running import MODEL, Running, until
 
-pytestmark = pytest.mark.xdist_group("money")
 PROMPT = "Say something."
 
 

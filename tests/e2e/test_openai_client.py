@@ -10,7 +10,6 @@ from openai import OpenAI
 
 from tests.e2e.running import MODEL, Running
 
-pytestmark = pytest.mark.xdist_group("platform")
 HELLO = [{"role": "user", "content": "Say hello."}]
 
 

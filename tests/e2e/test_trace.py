@@ -25,7 +25,6 @@ def collector() -> Iterator[Collector]:
     collector.stop()
 
 
-@pytest.mark.xdist_group("money")
 def test_a_request_is_one_trace_of_every_service_without_orphans(start: Start, collector: Collector) -> None:
     running = start(FREEHOLD_OTLP_ENDPOINT=collector.endpoint)
     headers = {"Authorization": f"Bearer {running.key}"}
@@ -66,7 +65,6 @@ def value(span: object, name: str) -> str:
     return next((item.value.string_value for item in span.attributes if item.key == name), "")
 
 
-@pytest.mark.xdist_group("platform")
 def test_without_an_endpoint_nothing_leaves_the_process(platform: Running) -> None:
     headers = {"Authorization": f"Bearer {platform.key}"}
     with httpx.Client(base_url=platform.base_url, headers=headers, timeout=60.0) as client:
