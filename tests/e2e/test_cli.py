@@ -36,7 +36,7 @@ def demo(platform: Running) -> str:
 
 def row(text: str, first: str) -> list[str]:
     """The cells of the table's line that begins with `first`, after it."""
-    line = next(line for line in text.splitlines() if line.strip().startswith(first))
+    line = next(line for line in text.splitlines() if line.lstrip(" ").startswith(first) and line[0] == " ")
     return line.strip().removeprefix(first).split()
 
 

@@ -26,7 +26,7 @@ from tests.e2e.running import Running, until
 pytestmark = pytest.mark.timeout(420)
 
 KILLS = 20
-DURING_THE_START = 6
+DURING_THE_START = 8
 PACE = {"FREEHOLD_INFERENCE_TOKENS_PER_SECOND": "200"}
 KEPT = ("secrets/token", "secrets/pepper-1", "audit/log.key", "audit/log.pub")
 
