@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 
 import click
 import grpc
@@ -69,11 +70,11 @@ The money:
   {name} ledger verify
 """
     if file := _keep(first, place.path / "receipts"):
-        key = near(place.path / "audit" / "log.pub")
+        paths = [quote(str(near(path))) for path in (file, place.path / "audit" / "log.pub")]
         text += f"""
 The proof of its answer, offline; change one byte of the file and it says no:
 
-  {name} receipt verify {near(file)} --key {key}
+  {name} receipt verify {paths[0]} --key {paths[1]}
 """
     return text
 

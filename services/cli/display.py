@@ -8,6 +8,7 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 NANO = 10**9
 MOST = 10**18
@@ -46,5 +47,5 @@ def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # names are their users' and no markup
     Console().print(table)

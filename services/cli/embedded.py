@@ -83,7 +83,7 @@ class Embedded:
         self.home.open()
         self._undo.callback(self.home.close)
         check_ports(self._settings)
-        peppers = {1: self.home.secret("pepper-1", self._host.random)}
+        peppers = {1: self.home.secret("pepper-1", self._host.random, guards="control.db")}
         token = self.home.secret("token", self._host.random).decode()
         await self._telemetry.start()
         self._undo.push_async_callback(self._by(FLUSH_S, self._telemetry.stop))

@@ -75,10 +75,14 @@ class Home:
         """Let only this user connect."""
         self._socket.chmod(0o600)
 
-    def secret(self, name: str, chance: random.Random) -> bytes:
-        """32 random bytes in hexadecimal, made when first asked for. Raises `FreeholdError` where lost."""
+    def secret(self, name: str, chance: random.Random, guards: str = "") -> bytes:
+        """32 random bytes in hexadecimal, made when first asked for. Raises `FreeholdError` where they are
+        lost: the file empty, or gone while the file `guards`, which is worth nothing without them, is there.
+        """
         path = self.path / "secrets" / name
         if not self._files.exists(path):
+            if guards and self._files.exists(self.path / guards):
+                raise FreeholdError(Kind.NOT_READY, f"{path} is lost; restore it from your backup")
             self._files.write_durably(path, chance.randbytes(32).hex().encode(), mode=0o600)
         found = self._files.read(path).strip()
         if len(found) < 32:

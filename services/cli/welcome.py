@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from shlex import quote
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Progress:
 
 def welcome(platform: Embedded) -> str:
     """How to call the running platform with curl, Python and grpcurl; fits a screen of 24 lines of 80."""
-    model, demo = platform.manifest.name, near(platform.home.demo)
+    model, demo = platform.manifest.name, quote(str(near(platform.home.demo)))
     return f"""
 Freehold is ready: {model} ({platform.engine})
   HTTP {platform.base_url}   gRPC {platform.grpc_target}   keys {demo}

@@ -18,7 +18,7 @@ from shared.contracts.freehold.control.v1 import config_pb2 as pb
 from shared.errors import FreeholdError, Kind
 from shared.host import Host
 from shared.lifecycle import Tasks
-from shared.storage.database import Database
+from shared.storage.database import Database, DatabaseError
 from shared.storage.outbox import Relay
 
 SECRET_BYTES = 32
@@ -57,12 +57,12 @@ class Keeper:
         """
         # A task of its own: where the caller goes away in the midst, `known` must still follow the database.
         putting = self._tasks.spawn(self._put(value, caller, approver), "put")
-        outcome: int | FreeholdError = await asyncio.shield(putting)
-        if isinstance(outcome, FreeholdError):
+        outcome: int | FreeholdError | DatabaseError = await asyncio.shield(putting)
+        if not isinstance(outcome, int):
             raise outcome
         return outcome
 
-    async def _put(self, value: Value, caller: Caller, approver: str) -> int | FreeholdError:
+    async def _put(self, value: Value, caller: Caller, approver: str) -> int | FreeholdError | DatabaseError:
         async with self._turn:
             try:
                 authorise(value, caller, self.known)
@@ -72,9 +72,12 @@ class Keeper:
                 return refused
             now = self._host.clock.time_ns()
             change = Change(kind, identifier, value, caller.key, approver, organisation_of(value), now)
-            version = await self._database.transact(
-                lambda connection: repository.put(connection, change, self._host.incarnation)
-            )
+            try:
+                version = await self._database.transact(
+                    lambda connection: repository.put(connection, change, self._host.incarnation)
+                )
+            except DatabaseError as fault:
+                return fault
             self._mirror(kind, identifier, value.SerializeToString(deterministic=True))
             self._relay.wake()
             return version

@@ -99,6 +99,23 @@ def test_a_wrong_setting_is_named(tmp_path: Path, name: str, value: str) -> None
     refused(tmp_path / "home", f"FREEHOLD_{name}={value}: input should be", **{f"FREEHOLD_{name}": value})
 
 
+def test_a_home_that_lost_its_secret_or_a_database_is_not_made_anew(start: Start) -> None:
+    running = start()
+    home = running.home
+    assert running.stop() == 0
+    pepper = home / "secrets" / "pepper-1"
+    secret = pepper.read_bytes()
+    pepper.unlink()
+    refused(home, "pepper-1 is lost; restore it")
+    pepper.write_bytes(secret)
+    for name in ("billing.db", "bus.db", "control.db", "audit.db"):
+        whole = (home / name).read_bytes()
+        (home / name).write_bytes(b"not a database at all, but long enough to look like one" * 99)
+        refused(home, f"{name}: ")
+        (home / name).write_bytes(whole)
+    start(home=home).verify_ledger()
+
+
 def test_ctrl_c_during_the_start_ends_it_quietly(start: Start) -> None:
     running = start(wait=False)
     until(lambda: "starting tokenizer" in running.output, "the start to get going")

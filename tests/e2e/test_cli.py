@@ -66,8 +66,10 @@ def test_the_demo_shows_all_five_ends_with_what_was_counted_and_billed(demo: str
 
 def test_the_demo_leaves_no_valid_key_and_no_budget_behind(platform: Running, demo: str) -> None:
     del demo
-    listed = platform.command("keys", "list").stdout
-    assert listed.count("valid") == 2
+    wide = {**platform.environment, "COLUMNS": "200"}
+    listed = freehold("keys", "list", environment=wide).stdout.splitlines()
+    poor = [line.split()[-1] for line in listed if "demo without money" in line]
+    assert set(poor) == {"revoked"}
     assert "key-" not in platform.command("budgets", "list").stdout
 
 
@@ -160,6 +162,11 @@ def test_a_receipt_is_verified_without_any_platform(platform: Running, demo: str
     environment = {**platform.environment, "FREEHOLD_HOME": str(tmp_path / "none")}
     done = freehold("receipt", "verify", str(kept), "--key", public.strip(), environment=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_name_is_shown_as_it_is_and_is_no_markup(platform: Running) -> None:
+    platform.command("keys", "create", "--project", "demo-project", "--name", "[bold]x[/red]")
+    assert "[bold]x[/red]" in platform.command("keys", "list").stdout
 
 
 def test_budgets_prices_and_models_are_listed(platform: Running) -> None:
