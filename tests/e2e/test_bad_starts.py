@@ -108,12 +108,11 @@ def test_a_home_that_lost_its_secret_or_a_database_is_not_made_anew(start: Start
     pepper.unlink()
     refused(home, "pepper-1 is lost; restore it")
     pepper.write_bytes(secret)
-    for name in ("billing.db", "bus.db", "control.db", "audit.db"):
+    for name in ("bus.db", "billing.db"):
         whole = (home / name).read_bytes()
         (home / name).write_bytes(b"not a database at all, but long enough to look like one" * 99)
         refused(home, f"{name}: ")
         (home / name).write_bytes(whole)
-    start(home=home).verify_ledger()
 
 
 def test_ctrl_c_during_the_start_ends_it_quietly(start: Start) -> None:
