@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 EXPIRY_PERIOD_S = 60.0
 CLOSE_S = 10.0
+TOLD_EVERY_S = 5.0
+"""Least time between two words in the log about a disk that fails: publishers try often."""
 
 
 class Writer:
@@ -53,6 +55,7 @@ class Writer:
         self._committed: asyncio.Future[None] | None = None
         self._turn: asyncio.Future[list[Record]] | None = None
         self._expire_at = 0.0
+        self._tell_at = 0.0
         self.failed = 0
         """Records whose write failed, whether or not their publisher waited."""
 
@@ -162,7 +165,9 @@ class Writer:
         committed: asyncio.Future[None] | None,
     ) -> None:
         self.failed += len(waiters)
-        log.error("%d records and their offsets were perhaps not written: %s", len(waiters), failure)
+        if (now := self._host.clock.monotonic()) >= self._tell_at:
+            self._tell_at = now + TOLD_EVERY_S
+            log.error("records were perhaps not written, %d since the start: %s", self.failed, failure)
         told: list[asyncio.Future[Any]] = [*waiters]
         if committed is not None:
             told.append(committed)
