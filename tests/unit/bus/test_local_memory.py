@@ -181,7 +181,7 @@ async def test_a_disk_that_fails_is_a_bus_error_and_mends(
     third = await bus.publish("usage", b"3", partition=0)
     assert third.offset == first.offset + 1
     assert await offsets_from(bus, TopicPartition("usage", 0)) == [0, 1]
-    assert "1 records" in caplog.text
+    assert "1 since the start" in caplog.text
     await bus.close()
     shutil.rmtree(folder)
 
