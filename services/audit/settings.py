@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 
-class AuditSettings(BaseSettings):
+class AuditSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_AUDIT_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_AUDIT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_AUDIT_")
 
     origin: str = Field(
         default="freehold.local/audit",

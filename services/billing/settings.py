@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 
-class BillingSettings(BaseSettings):
+class BillingSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_BILLING_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_BILLING_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_BILLING_")
 
     member: str = Field(
         default="billing-0",

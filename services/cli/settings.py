@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class EmbeddedSettings(BaseSettings):
+class EmbeddedSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_")
 
     home: Path = Field(default=Path(".freehold"), description="Folder of all state.")
     http_host: str = Field(default="127.0.0.1", description="Address that HTTP and public gRPC listen on.")
@@ -39,7 +41,7 @@ class EmbeddedSettings(BaseSettings):
 
 def faults(error: ValidationError) -> str:
     """What is wrong with the environment, by the names that its user set. In one line."""
-    prefixes = {kind.__name__: kind.model_config.get("env_prefix") for kind in BaseSettings.__subclasses__()}
+    prefixes = {kind.__name__: kind.model_config.get("env_prefix") for kind in Settings.__subclasses__()}
     prefix = prefixes.get(error.title) or ""
     found = []
     for fault in error.errors():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 
-class ControlSettings(BaseSettings):
+class ControlSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_CONTROL_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_CONTROL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_CONTROL_")
 
     marker_period_s: float = Field(
         default=30.0,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from shared.settings import Settings
 
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_EDGE_`; both ports also as `FREEHOLD_…_PORT`."""
 
     model_config = SettingsConfigDict(
         env_prefix="FREEHOLD_EDGE_",
-        frozen=True,
-        extra="ignore",
         validate_by_name=True,
         validate_by_alias=True,
     )

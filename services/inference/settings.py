@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class InferenceSettings(BaseSettings):
+class InferenceSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_INFERENCE_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_INFERENCE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_INFERENCE_")
 
     engine: Literal["llama", "synthetic"] = Field(
         default="llama", description="`llama` runs the model; `synthetic` draws seeded words without one."

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 
-class ModerationSettings(BaseSettings):
+class ModerationSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_MODERATION_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_MODERATION_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_MODERATION_")
 
     always: tuple[str, ...] = Field(
         default=("base",),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class TokenizerSettings(BaseSettings):
+class TokenizerSettings(Settings):
     """Read from the environment, prefix `FREEHOLD_TOKENIZER_`."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_TOKENIZER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_TOKENIZER_")
 
     manifests: tuple[Path, ...] = Field(
         default=(ROOT / "ops" / "models" / "smollm2-135m-instruct.yaml",),

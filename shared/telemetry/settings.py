@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 
-class TelemetrySettings(BaseSettings):
+class TelemetrySettings(Settings):
     """Read from `FREEHOLD_*` of the environment. Nothing leaves the machine unless an endpoint is set."""
 
-    model_config = SettingsConfigDict(env_prefix="FREEHOLD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FREEHOLD_")
 
     otlp_endpoint: str = ""
     """OTLP gRPC receiver for spans: `http://host:4317`, `https://host:4317` or `host:4317`; empty = none."""
