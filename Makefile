@@ -7,6 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 RUN_STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
 BUF_STAMP := build/buf/.done
+SERVERS := build/kafka/.done build/postgres/.done build/promtool/.done
 NPM := $(shell command -v npm 2>/dev/null || echo $(CURDIR)/$(BIN)/npm)
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ help: ## Show what there is to make
 run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
 	@$(BIN)/freehold up
 
-test: $(DEV_STAMP) ## Run all tests
+test: $(DEV_STAMP) $(SERVERS) ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/e2e $(ARGS)
 
 check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
@@ -72,6 +73,13 @@ $(DEV_STAMP): $(RUN_STAMP) requirements-dev.txt
 $(BUF_STAMP): $(DEV_STAMP) ops/contracts/package.json ops/contracts/package-lock.json
 	@mkdir -p build/buf && cp ops/contracts/package.json ops/contracts/package-lock.json build/buf/
 	@cd build/buf && PATH="$$PATH:$(CURDIR)/$(BIN)" $(NPM) install --no-audit --no-fund --loglevel=error
+	@touch $@
+
+build/kafka/.done: ops/kafka/pom.xml
+build/postgres/.done: ops/postgres/pom.xml
+$(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
+	@echo "What tests run against, once: $*"
+	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
 .PHONY: help run test check bench format contracts lock clean
