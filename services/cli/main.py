@@ -11,6 +11,7 @@ from services.cli.demo import demo
 from services.cli.inspect import ledger, status, trace
 from services.cli.operate import budgets, keys, models, prices
 from services.cli.receipts import receipt
+from services.cli.secrets import secrets
 from services.cli.session import fail
 from services.cli.settings import faults
 from services.cli.up import up
@@ -32,5 +33,5 @@ def main() -> None:
     """An LLM service that its operator owns."""
 
 
-for command in (up, status, demo, trace, ledger, receipt, keys, budgets, prices, models):
+for command in (up, status, demo, trace, ledger, receipt, keys, budgets, prices, models, secrets):
     main.add_command(command)
