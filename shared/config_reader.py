@@ -6,13 +6,14 @@ import asyncio
 import logging
 
 from shared.bus.ports import Bus, BusError, Reader, Start, TopicPartition
-from shared.configuration import Configuration
+from shared.configuration import Configuration, config_key
 from shared.host import Host
 from shared.lifecycle import READY, Readiness, Tasks
 
 log = logging.getLogger(__name__)
 
 CONFIG = TopicPartition("config", 0)
+MARKER = config_key("marker", "control")
 BACKOFF_S = 0.5
 
 
@@ -33,6 +34,7 @@ class ConfigReader:
         self._ready = asyncio.Event()
         self.rejected = 0
         """Values that could not be understood; the last good ones stay in force."""
+        self._marked = host.clock.monotonic()
 
     async def start(self) -> None:
         """Begin to read; readiness comes later."""
@@ -48,6 +50,13 @@ class ConfigReader:
     async def wait_ready(self) -> None:
         """Return once ready."""
         await self._ready.wait()
+
+    @property
+    def marker_age(self) -> float:
+        """Seconds since a marker was read, before the first since this was made: how long control has
+        been silent.
+        """
+        return self._host.clock.monotonic() - self._marked
 
     def readiness(self) -> Readiness:
         """Whether the configuration is whole."""
@@ -75,5 +84,7 @@ class ConfigReader:
                 except ValueError as error:
                     self.rejected += 1
                     log.error("a configuration value was rejected, the last good one stays: %s", error)
+                if record.key == MARKER:
+                    self._marked = self._host.clock.monotonic()
         if self._reader.positions()[CONFIG] >= self._end and self._configuration.epoch:
             self._ready.set()

@@ -26,6 +26,9 @@ class Files(Protocol):
         On return the content and its name are on disk.
         """
 
+    def free_bytes(self, path: Path) -> int:
+        """What may still be written to the disk of a folder, of which some parent is there. Quick."""
+
     def remove_folder(self, path: Path) -> None:
         """Remove a folder and all in it; nothing where it is missing. Need not be durable on return."""
 
@@ -59,6 +62,12 @@ class SystemFiles:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def free_bytes(self, path: Path) -> int:
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
 
     def remove_folder(self, path: Path) -> None:
         if path.exists():

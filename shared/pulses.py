@@ -90,6 +90,10 @@ class Pulses:
         """Whether any ready process of this service has been heard of lately."""
         return any(seen.ready and self._fresh(seen, SUSPECT_AFTER) for seen in self._of(service))
 
+    def count(self, service: str) -> int:
+        """How many ready processes of this service have been heard of lately."""
+        return sum(seen.ready and self._fresh(seen, SUSPECT_AFTER) for seen in self._of(service))
+
     def workers(self) -> dict[int, Seen]:
         """Ready workers that are not suspect, by incarnation."""
         return {

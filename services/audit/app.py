@@ -12,7 +12,7 @@ from services.audit.handlers import GROUP, TOPIC, Handler
 from services.audit.keys import KeyInvalid, keep_key, load_key
 from services.audit.log import Log
 from services.audit.mender import Mender, Republish
-from services.audit.observing import Observer
+from services.audit.observing import Observer, tell
 from services.audit.publisher import Publisher
 from services.audit.rpc import AuditServicer
 from services.audit.settings import AuditSettings
@@ -141,6 +141,7 @@ def build(
         max_records=settings.batch,
     )
     mender = Mender(log_, republish, host.clock, settings.gap_age_s, settings.gap_period_s)
+    tell(platform.telemetry, host.clock, log_, mender, lambda: host.files.free_bytes(folder))
     servicer = AuditServicer(log_, host.clock, settings.receipt_patience_s)
     return AuditService(platform, database, executor, log_, consumer, publisher, mender, servicer)
 

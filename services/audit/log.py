@@ -90,6 +90,11 @@ class Log:
         self._clock = clock
         # A note and what it says, so that its signature is checked once. Replaced as one: threads share it.
         self._last = "", Checkpoint(signer.name, 0, merkle.EMPTY_ROOT)
+        self.size = 0
+        """Leaves in the log, and of these under a signed checkpoint, as far as this process knows."""
+        self.signed = 0
+        self.signed_at = clock.monotonic()
+        """When a checkpoint was last signed here, or the log was opened."""
 
     @property
     def public_key(self) -> str:
@@ -121,7 +126,9 @@ class Log:
                 repository.park(connection, record, reason)
             return repository.append(connection, facts, now)
 
-        return await self._database.transact(work)
+        new = await self._database.transact(work)
+        self.size += new
+        return new
 
     async def publish(self) -> str:
         """Sign and show checkpoints until all leaves are under one; the newest, empty for an empty log.
@@ -131,12 +138,14 @@ class Log:
         while True:
             head = await self._database.read(repository.read_head)
             old = self._opened(head.checkpoint)
+            self.size, self.signed = head.size, old.size
             if old.size == head.size:
                 return head.checkpoint
             size = min(head.size, old.size // WIDTH * WIDTH + _STRIDE)
             await self._write_between(old.size, size)
             note = await self._database.transact(partial(self._sign, old=old, size=size))
             await self._on_disk(self._site.show, note)
+            self.signed_at = self._clock.monotonic()
 
     async def checkpoint(self) -> str:
         """The last signed checkpoint; empty before the first."""

@@ -51,6 +51,8 @@ class Mender:
         self._period_s = period_s
         self._asked: dict[tuple[str, int], float] = {}
         self._tasks = Tasks("audit.mender")
+        self.open = 0
+        """Gaps that were too old at the last look, `MOST_GAPS` at most."""
 
     def start(self) -> None:
         """Begin to look."""
@@ -64,6 +66,7 @@ class Mender:
         """Look once, and ask for what is due."""
         before = self._clock.time_ns() - int(self._age_s * 1e9)
         gaps = await self._gaps.gaps(before, MOST_GAPS)
+        self.open = len(gaps)
         now = self._clock.monotonic()
         due = now - self._age_s
         self._asked = {key: at for key, at in self._asked.items() if at > due}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from services.audit.log import Log
+from services.audit.mender import Mender
 from shared.clock import Clock
 from shared.telemetry import Recorder, SpanKind, Telemetry, TraceContext, parse_traceparent
 from shared.telemetry import semconv as names
@@ -68,3 +70,19 @@ class Observer:
             "audit append batch", context, None, begun, ended, SpanKind.CONSUMER, attributes
         )
         return context
+
+
+def tell(telemetry: Telemetry, clock: Clock, log: Log, mender: Mender, free_bytes: Callable[[], int]) -> None:
+    """Show the log's state at each scrape."""
+    metrics = telemetry.metrics("audit")
+    metrics.read("log_size", "Entries in the transparency log.", lambda: log.size)
+    metrics.read(
+        "unsigned_entries", "Entries that no signed checkpoint holds yet.", lambda: log.size - log.signed
+    )
+    metrics.read(
+        "checkpoint_age_seconds",
+        "Since a checkpoint was signed; an idle log needs none.",
+        lambda: clock.monotonic() - log.signed_at,
+    )
+    metrics.read("gaps", "Gaps in the facts that are overdue, and asked for again.", lambda: mender.open)
+    metrics.read("disk_free_bytes", "Free on the disk of the log's folder.", free_bytes)

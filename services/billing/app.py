@@ -16,6 +16,7 @@ from services.billing.publishing import SERVICE, Facts
 from services.billing.rpc import BillingServicer
 from services.billing.settings import BillingSettings
 from services.billing.sweeping import Sweeper
+from services.billing.watching import Watch
 from shared.bus.consumer import Consumer, InGroup
 from shared.bus.ports import BusError, Reader, Start, TopicPartition
 from shared.bus.topics import Topics
@@ -70,6 +71,7 @@ class BillingService:
         sweeper: Sweeper,
         relay: Relay,
         ends: Ends,
+        watch: Watch,
         servicer: BillingServicer,
     ) -> None:
         self._settings = settings
@@ -78,6 +80,7 @@ class BillingService:
         self._consumers = consumers
         self._relay = relay
         self._ends = ends
+        self._watch = watch
         self._servicer = servicer
         self._tasks = Tasks(SERVICE)
         self._consuming = False
@@ -125,6 +128,7 @@ class BillingService:
                 log.warning("billing cannot begin: %s", error)
                 await self._platform.host.clock.sleep(RETRY_S)
         self._consuming = True
+        self._tasks.spawn(self._watch.run(), "watch")
         if self._settings.sole_process:
             await self.sweeper.recover()
         await self.sweeper.run()
@@ -149,6 +153,7 @@ def build(
         InGroup((RESERVES,), "billing.reserve", settings.member),
         reserving,
         on_poison=reserving.answer_poison,
+        observer=platform.telemetry.consumer("billing.reserve"),
         max_records=settings.max_records,
     )
     joining = Consumer(
@@ -158,6 +163,7 @@ def build(
         InGroup(EVIDENCE, "billing.settle", settings.member),
         settling,
         park=settling.park,
+        observer=platform.telemetry.consumer("billing.settle"),
         max_records=settings.max_records,
     )
     sweeper = Sweeper(
@@ -170,5 +176,8 @@ def build(
         observer,
         settings.sweep_period_s,
     )
+    watch = Watch(database, configuration, host.clock, platform.telemetry, settings.watch_period_s)
     servicer = BillingServicer(configuration, database, facts, lambda: host.clock.time_ns() // 1_000_000)
-    return BillingService(settings, platform, database, (joining, answering), sweeper, relay, ends, servicer)
+    return BillingService(
+        settings, platform, database, (joining, answering), sweeper, relay, ends, watch, servicer
+    )

@@ -29,6 +29,12 @@ class BillingSettings(Settings):
         le=60,
         description="Seconds between looks for reservations and waits that are over.",
     )
+    watch_period_s: float = Field(
+        default=15.0,
+        gt=0,
+        le=3600,
+        description="Seconds between looks at the books for an operator's figures.",
+    )
     settle_interval_ms: int = Field(
         default=50,
         ge=0,

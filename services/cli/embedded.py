@@ -16,6 +16,7 @@ from services.control.keeper import Keeper
 from services.control.seed import put_platform, seed_demo
 from services.edge.app import EdgeService
 from services.inference.app import Around
+from shared import vitals
 from shared.bus.local import LocalBus
 from shared.bus.topics import load_topics
 from shared.callers import Credentials
@@ -138,6 +139,7 @@ class Embedded:
         server = RpcServer(credentials)
         names = [name for service in self._services for name in service.register(server.server)]
         servicer = platform_rpc.PlatformServicer(platform, self._services)
+        vitals.tell(platform, self._services)
         names += platform_rpc.register(server.server, servicer)
         self.home.clear_socket()
         await server.start(self.home.address, names, reflect=self._settings.reflection)

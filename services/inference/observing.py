@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from services.inference.attempts.admission import Admission
 from services.inference.attempts.attempt import Attempt
 from services.inference.scheduler import Finish, Step
+from services.inference.worker import Worker
 from shared.clock import Clock
 from shared.telemetry import (
     Recorder,
@@ -96,3 +98,16 @@ class Observer:
             error="the engine failed" if finish is Finish.FAILED else None,
             request=attempt.envelope.request,
         )
+
+
+def tell(telemetry: Telemetry, admission: Admission, worker: Worker) -> None:
+    """Show slots, cells and the engine's thread at each scrape."""
+    metrics = telemetry.metrics("inference")
+    metrics.read("slots", "Sequences that may run at a time.", lambda: admission.slots)
+    metrics.read("free_slots", "Of these, free.", lambda: admission.free_slots)
+    metrics.read("queued", "Sequences that wait for a slot.", lambda: admission.queued)
+    metrics.read("cells", "Tokens that all sequences together may hold.", lambda: admission.cells)
+    metrics.read("free_cells", "Of these, not promised to anything taken.", lambda: admission.free_cells)
+    metrics.read("held_cells", "Cells that hold a token, for prefixes too.", lambda: worker.held_cells)
+    metrics.read_total("steps", "Steps of the engine.", lambda: worker.steps)
+    metrics.read_total("busy_seconds", "Time that the engine's thread worked.", lambda: worker.busy_seconds)

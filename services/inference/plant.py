@@ -16,7 +16,7 @@ from services.inference.attempts.watch import Watch
 from services.inference.engine import Capabilities, Engine
 from services.inference.engines.loading import Sizes
 from services.inference.handlers import Handler
-from services.inference.observing import Observer
+from services.inference.observing import Observer, tell
 from services.inference.scheduler import LEAST_PREFILL, Scheduler
 from services.inference.settings import InferenceSettings
 from services.inference.streams.detokenize import Texts
@@ -97,6 +97,7 @@ def assemble(
     observer = Observer(platform.telemetry, host.clock, manifest.name)
     replies = Replies(bus, host.incarnation)
     admission = Admission(made.slots, settings.queue, capabilities.cells)
+    tell(platform.telemetry, admission, worker)
     generation = Generation(
         host, worker, usage, admission, capabilities, texts, observer, replies.engine_failed
     )

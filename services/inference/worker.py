@@ -41,6 +41,13 @@ class Worker:
         self._wake = asyncio.Event()
         self.steps = 0
         """Steps of the engine so far, read anywhere."""
+        self.busy_seconds = 0.0
+        """Time that the engine's thread has spent on turns, read anywhere."""
+
+    @property
+    def held_cells(self) -> int:
+        """Cells in use, those kept for their prefixes included; read anywhere."""
+        return self._scheduler.pool.cells - self._scheduler.pool.free
 
     def submit(self, job: Job) -> None:
         """Take a job: all that it gives out, and its end, come with the steps."""
@@ -86,7 +93,7 @@ class Worker:
     def _turn(self, most: int = TURN_STEPS) -> tuple[list[Step], bool]:
         """On the engine's thread: obey, and step while it is quick. Results, and whether there is more."""
         results = []
-        until = self._clock.monotonic() + TURN_S
+        begun = now = self._clock.monotonic()
         for _ in range(most):
             while self._commands:
                 found = self._commands.popleft()()
@@ -96,8 +103,10 @@ class Worker:
                 break
             results.append(self._scheduler.step())
             self.steps += 1
-            if self._clock.monotonic() >= until:
+            now = self._clock.monotonic()
+            if now >= begun + TURN_S:
                 break
+        self.busy_seconds += now - begun
         return results, self._scheduler.busy
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ import grpc
 from services.moderation import rpc
 from services.moderation.desk import Desk
 from services.moderation.handlers import InputHandler, OutputHandler
-from services.moderation.observing import Observer
+from services.moderation.observing import Observer, tell
 from services.moderation.output.streams import Streams
 from services.moderation.packs import Packs
 from services.moderation.rpc import ModerationServicer
@@ -100,6 +100,7 @@ def build(settings: ModerationSettings, platform: Platform, topics: Topics) -> M
     compiling, screening = host.executor("moderation.compile"), host.executor("moderation.screen")
     observer = Observer(telemetry, host.clock)
     packs = Packs(values, compiling, settings.always)
+    tell(telemetry, packs)
     streams = Streams(packs.find, observer, settings.idle_s)
     asked = InputHandler(
         values, packs, screening, platform.bus, host.incarnation, observer, host.clock, settings.inline_cost

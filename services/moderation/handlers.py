@@ -15,6 +15,7 @@ from services.moderation.output.streams import Streams, check_frame
 from services.moderation.packs import Packs
 from services.moderation.policy import Policy, PolicyPending, PolicyUnknown
 from services.moderation.screening import Screening, screen
+from services.moderation.scripts import script_of
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.handling import Batch, Later
 from shared.bus.ports import Headers, Position, Publisher, Record
@@ -113,7 +114,8 @@ class InputHandler:
         return _Job(envelope, policies, policy, reading, wire.cost(reading[0]))
 
     def _answer(self, job: _Job, screening: Screening, begun: int) -> Awaitable[Position]:
-        context = self._observer.screened(job.envelope, job.policy, screening.verdict, begun)
+        verdict, script = screening.verdict, script_of(wire.longest(job.reading[0]))
+        context = self._observer.screened(job.envelope, job.policy, verdict, script, begun)
         answer = wire.answer(screening, job.policy.versions, job.policy.window)
         return self._reply(job.envelope, answer, context)
 

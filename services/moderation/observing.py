@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from services.moderation.matching.pack import Action, Direction
 from services.moderation.output.stream import Stream
+from services.moderation.packs import Packs
 from services.moderation.policy import Policy, Verdict
+from services.moderation.scripts import SCRIPTS
 from shared.bus.envelope import Envelope
 from shared.clock import Clock
 from shared.ids import unpack
@@ -30,16 +32,27 @@ class Observer:
             "rule_matches", "Texts in which a rule matched.", ("direction", "rule", "policy")
         )
         self._bound: dict[tuple[Direction, str, str], Counter] = {}
+        text = "Requests judged, by the script of their longest text."
+        scripts = metrics.counter("scripts", text, ("script", "verdict"))
+        self._scripts = {
+            (script, action): scripts.labels(script, action.name.lower())
+            for script in SCRIPTS
+            for action in Action
+        }
+        self._exposed = metrics.counter(
+            "exposed_characters", "Characters that a reader saw before they matched: what must be 0."
+        )
         self._broken = metrics.counter("broken_streams", "Streams that could not be vetted.")
         self._seconds = metrics.seconds("screen_seconds", "From a batch's arrival to its verdicts.")
         self._held_tokens = metrics.tokens("held_tokens", "Most tokens of a stream that were held back.")
         self._held_seconds = metrics.seconds("held_seconds", "Longest that text of a stream was held back.")
 
-    def screened(self, asked: Envelope, policy: Policy, verdict: Verdict, begun: int) -> bytes:
-        """Note a request's verdict; returns the `traceparent` that the answer carries on."""
+    def screened(self, asked: Envelope, policy: Policy, verdict: Verdict, script: str, begun: int) -> bytes:
+        """Note a request's verdict and its text's script; the `traceparent` that the answer carries on."""
         ended = self._clock.time_ns()
         self._seconds.observe(max(0, ended - begun) / 1e9)
         self._count(Direction.INPUT, verdict)
+        self._scripts[script, verdict.action].inc()
         parent = parse_traceparent(asked.traceparent)
         if parent is None or not parent.sampled:
             return asked.traceparent
@@ -65,6 +78,8 @@ class Observer:
         """A stream ended or was refused."""
         verdict = stream.window.verdict
         self._count(Direction.OUTPUT, verdict)
+        if stream.window.exposed:
+            self._exposed.inc(stream.window.exposed)
         self._held_tokens.observe(stream.held_ids)
         self._held_seconds.observe(stream.held_s)
         self._record(request, stream, verdict.action.name.lower(), None)
@@ -107,3 +122,17 @@ class Observer:
             if bound is None:
                 bound = self._bound[key] = self._rules.labels(direction.name.lower(), rule, key[2])
             bound.inc()
+
+
+def tell(telemetry: Telemetry, packs: Packs) -> None:
+    """Show the packs in force, and those that could not be used, at each scrape."""
+    metrics = telemetry.metrics("moderation")
+    metrics.read_each(
+        "window_characters",
+        "What the policy holds back at most: folded characters that a match may span.",
+        ("policy",),
+        lambda: {(pack.id,): float(pack.window) for pack in packs.compiled()},
+    )
+    metrics.read(
+        "policy_faults", "Policies whose newest version cannot be used.", lambda: len(packs.faults())
+    )

@@ -76,6 +76,14 @@ class Packs:
             if found.matcher is not None and name in self._configuration.policies
         ]
 
+    def faults(self) -> list[str]:
+        """Policies whose newest version cannot be used; the last good one, if any, stays in force."""
+        return [
+            name
+            for name, found in sorted(self._packs.items())
+            if found.fault and name in self._configuration.policies
+        ]
+
     def readiness(self) -> Readiness:
         """Ready when every policy that anybody names has compiled."""
         for name in sorted(self._everybodys()):

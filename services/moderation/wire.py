@@ -55,6 +55,11 @@ def read_request(request: edge.CompletionRequest) -> Reading:
     return passages, rows[:1] if whole == own else rows
 
 
+def longest(passages: Iterable[Passage]) -> str:
+    """The text of the longest of them; empty for none."""
+    return max((text for _, text in passages), key=len, default="")
+
+
 def cost(passages: Iterable[Passage]) -> int:
     """What screening them costs, in ASCII characters."""
     return sum(len(text) if text.isascii() else 8 * len(text) for _, text in passages)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry
 
 from shared.telemetry.instruments import Counter, Family, Gauge
+
+OUTCOMES: Final = ("handled", "stale", "dead_lettered", "parked", "kept_last_good")
 
 
 class BusMetrics:
@@ -43,10 +47,15 @@ class ConsumerMetrics:
         self._outcomes: dict[tuple[str, str], Counter] = {}
 
     def _count(self, topic: str, outcome: str, records: int) -> None:
-        child = self._outcomes.get((topic, outcome))
-        if child is None:
-            child = self._outcomes[topic, outcome] = self._metrics.records.labels(self._group, topic, outcome)
-        child.inc(records)
+        self._bind(topic)
+        self._outcomes[topic, outcome].inc(records)
+
+    def _bind(self, topic: str) -> None:
+        """All outcomes at once, so that the first dead letter is an increase from 0 and raises its alarm."""
+        if (topic, OUTCOMES[0]) not in self._outcomes:
+            for outcome in OUTCOMES:
+                self._outcomes[topic, outcome] = self._metrics.records.labels(self._group, topic, outcome)
+            self._metrics.faults.labels(self._group, topic)
 
     def handled(self, topic: str, records: int) -> None:
         """A batch had its effect."""
@@ -73,5 +82,6 @@ class ConsumerMetrics:
         self._metrics.faults.labels(self._group, topic).inc()
 
     def lag(self, topic: str, records: int) -> None:
-        """How far the consumer is behind."""
+        """How far the consumer is behind; every few seconds, so a quiet topic is bound too."""
+        self._bind(topic)
         self._metrics.lag.labels(self._group, topic).set(records)

@@ -6,6 +6,7 @@ some thirty. These are plain attributes, so they belong to one thread: the event
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
@@ -13,6 +14,8 @@ from typing import Generic, TypeVar
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
+
+log = logging.getLogger(__name__)
 
 Sample = tuple[str, Mapping[str, str], float]
 """What follows the metric's name, labels beside its own, the number."""
@@ -133,3 +136,68 @@ class Family(Collector, Generic[Child]):
             for suffix, more, value in child.samples():
                 metric.add_sample(self._name + suffix, {**labels, **more}, value)
         return [metric]
+
+
+Read = Callable[[], Mapping[tuple[str, ...], float]]
+"""Values by their labels' values, which are as few and known as any label's."""
+
+
+class Reading(Collector):
+    """A metric whose values are asked for at a scrape and nowhere else: it costs the work nothing.
+
+    `name` is without a counter's `_total`. A `read` that raises shows nothing and spoils no scrape.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        kind: str,
+        read: Read,
+    ) -> None:
+        self._name = name
+        self._text = text
+        self._labels = tuple(labels)
+        self._kind = kind
+        self._read = read
+        registry.register(self)
+
+    def describe(self) -> list[Metric]:
+        """By which the registry refuses a name that it has."""
+        return [Metric(self._name, self._text, self._kind)]
+
+    def collect(self) -> list[Metric]:
+        """What a scrape reads."""
+        (metric,) = self.describe()
+        try:
+            found = self._read()
+        except Exception:
+            log.exception("%s cannot be read", self._name)
+            return [metric]
+        suffix = "_total" if self._kind == "counter" else ""
+        for values, number in found.items():
+            metric.add_sample(self._name + suffix, dict(zip(self._labels, values, strict=True)), number)
+        return [metric]
+
+
+OTHER = "other"
+
+
+class Bounded:
+    """Keeps a label's values few where nobody knows them before: the first so many keep their names, what
+    comes after is `other`.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        """The label's value for this one."""
+        if value not in self._known:
+            if len(self._known) >= self._limit:
+                return OTHER
+            self._known.add(value)
+        return value

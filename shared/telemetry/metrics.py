@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, overload
 
 from prometheus_client import CollectorRegistry
 
-from shared.telemetry.instruments import Counter, Family, Gauge, Histogram
+from shared.telemetry.instruments import Bounded, Counter, Family, Gauge, Histogram, Read, Reading
 
-__all__ = ["SECONDS", "TOKENS", "Counter", "Family", "Gauge", "Histogram", "Metrics"]
+__all__ = ["SECONDS", "TOKENS", "Bounded", "Counter", "Family", "Gauge", "Histogram", "Metrics"]
 
 SECONDS: Final = (
     0.001,
@@ -82,3 +82,15 @@ class Metrics:
     def tokens(self, name: str, text: str) -> Histogram:
         """A histogram of token counts."""
         return Family(self._registry, self._prefix + name, text, (), partial(Histogram, TOKENS)).labels()
+
+    def read(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge that is asked for at a scrape."""
+        self.read_each(name, text, (), lambda: {(): read()})
+
+    def read_total(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A total that is kept elsewhere and asked for at a scrape; the exposition adds `_total`."""
+        Reading(self._registry, self._prefix + name, text, (), "counter", lambda: {(): read()})
+
+    def read_each(self, name: str, text: str, labels: Sequence[str], read: Read) -> None:
+        """A gauge for each of several labels' values, asked for at a scrape."""
+        Reading(self._registry, self._prefix + name, text, labels, "gauge", read)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from services.edge.owner.entry import Entry
 from services.edge.states.closing import was_out
 from services.edge.states.failures import ABOVE_BOUND
 from services.edge.states.machine import State
 from shared.clock import Clock
-from shared.contracts.freehold.platform.v1.outcome_pb2 import FinishReason
+from shared.contracts.freehold.platform.v1.outcome_pb2 import FinishReason, Verdict
+from shared.pulses import Seen
 from shared.telemetry import SpanKind, Telemetry
 from shared.telemetry import semconv as names
+from shared.telemetry.metrics import Bounded
 from shared.telemetry.trace import AttributeValue
 
 SPAN = "edge.request"
+TENANTS = 50
+"""Organisations that are counted by name; those that come later are `other`."""
+_VERDICTS = {
+    Verdict.VERDICT_ALLOW: "allow",
+    Verdict.VERDICT_FLAG: "flag",
+    Verdict.VERDICT_REDACT: "redact",
+    Verdict.VERDICT_REFUSE: "refuse",
+}
 TERMINAL_STATES = (State.COMPLETED, State.REFUSED, State.FAILED, State.CANCELLED, State.EXPIRED)
 
 
@@ -21,6 +33,7 @@ class Observer:
 
     def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
         metrics = telemetry.metrics("edge")
+        self._metrics = metrics
         self._recorder = telemetry.recorder("edge")
         self._clock = clock
         self._first = metrics.seconds("first_token_seconds", "From acceptance to the first vetted text.")
@@ -35,6 +48,9 @@ class Observer:
             tokens.labels(kind) for kind in ("prompt", "cached", "delivered")
         )
         self._attempts = metrics.counter("attempts", "Dispatches to workers.")
+        text = "Requests that were judged, by organisation and the stricter verdict of input and output."
+        self._verdicts = metrics.counter("verdicts", text, ("tenant", "verdict"))
+        self._tenants = Bounded(TENANTS)
         self._bounds = metrics.counter(
             "bound_alarms", "Prompts with more tokens than their bound: a fault of the model's manifest."
         )
@@ -45,6 +61,15 @@ class Observer:
         self.unacknowledged = metrics.gauge(
             "unacknowledged_records", "Closes and cancels that the bus has not acknowledged."
         )
+
+    def tell(self, workers: Callable[[], Collection[Seen]]) -> None:
+        """Show, at each scrape, the workers that work may be sent to."""
+
+        def slots() -> float:
+            return sum(seen.load.free_slots for seen in workers() if seen.load is not None)
+
+        self._metrics.read("workers", "Ready workers that this edge hears.", lambda: len(workers()))
+        self._metrics.read("free_slots", "Slots that they say are free.", slots)
 
     def begin(self, entry: Entry) -> None:
         """A request was accepted: gives it its span."""
@@ -68,6 +93,8 @@ class Observer:
         """It has its terminal state."""
         machine, evidence = entry.machine, entry.machine.evidence
         delivered = sum(len(choice.ids) for choice in machine.choices)
+        if verdict := _VERDICTS.get(evidence.verdict):
+            self._verdicts.labels(self._tenants(entry.submission.principal.organisation), verdict).inc()
         self._states[machine.state].inc()
         if delivered:
             self._prompt.inc(evidence.prompt)

@@ -57,6 +57,7 @@ class Owner:
         self._clock = host.clock
         self._in_flight = InFlight()
         self._observer = Observer(platform.telemetry, host.clock)
+        self._observer.tell(lambda: platform.pulses.workers().values())
         self._dispatcher = Dispatcher(platform.pulses, platform.bus.partitions("work"))
         self._admission = Admission(settings.limits)
         self._acceptance = Acceptance(

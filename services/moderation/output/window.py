@@ -50,6 +50,7 @@ class Window:
         "_quiet",
         "_run",
         "_written",
+        "exposed",
         "refusal",
         "verdict",
     )
@@ -74,6 +75,8 @@ class Window:
         self.verdict = Verdict()
         self.refusal: Hit | None = None
         """Set once: nothing more is released."""
+        self.exposed = 0
+        """Code points that were released and then matched a rule that refuses or redacts: what must be 0."""
 
     @property
     def held(self) -> int:
@@ -144,15 +147,27 @@ class Window:
 
     def _act(self, hit: Hit, folded: Folded) -> bool:
         self.verdict.add(hit)
+        if hit.rule.action < Action.REDACT:
+            return True
+        start = end = self._held
+        if hit.start < hit.end:
+            start, end = folded.written(hit.start, hit.end)
+            end = min(end, len(self._written))
+        if start < self._held:
+            self._expose(start, min(end, self._held))
         if hit.rule.action is Action.REFUSE:
             self._refuse(hit)
             return False
-        if hit.rule.action is Action.REDACT:
-            start, end = folded.written(hit.start, hit.end)
-            end = min(end, len(self._written))
-            if start < end:
-                merge(self._cuts, self._base + start, self._base + end, hit)
+        if start < end:
+            merge(self._cuts, self._base + start, self._base + end, hit)
         return True
+
+    def _expose(self, start: int, end: int) -> None:
+        """Count what went out as it was; what a label stood for did not."""
+        covered = sum(
+            max(0, min(cut.end, self._base + end) - max(cut.start, self._base + start)) for cut in self._cuts
+        )
+        self.exposed += max(0, end - start - covered)
 
     def _refuse(self, hit: Hit) -> None:
         self.verdict.add(hit)

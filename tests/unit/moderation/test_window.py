@@ -178,3 +178,26 @@ def test_long_streams_forget_what_they_need_no_more(small_policy, text, frames):
     if expected.refusal is None:
         assert "".join(delta.text for delta in deltas) == redacted
     assert len(window._written) <= 6 * small_policy.window + 600
+
+
+@PROPERTY
+@given(TEXTS, CUTS, FRAMES)
+def test_nothing_is_exposed(small_policy, text, cuts, frames):
+    window, _, _ = run(small_policy, text, cuts, frames)
+    assert window.exposed == 0
+
+
+class Leaky(Policy):
+    """Lets everything out at once, which a policy must not."""
+
+    def unresolved(self, folded, direction):
+        return 0
+
+
+@pytest.mark.parametrize("acts", ["refuse", "redact, label: it"])
+def test_what_was_let_out_too_early_is_counted(acts):
+    text = f"pack: p\nversion: 1\nwindow: 40\nrules: [{{id: w, category: c, action: {acts}, direction: both, "
+    pack = load_pack(text + "legal_basis: l, description: d, words: [bomb]}]\n")
+    window, _ = words(Leaky([compile_pack(pack)]), "say bo", "m", "b", " now")
+    assert window.exposed == len("bomb")
+    assert window.verdict.action > Action.FLAG

@@ -162,3 +162,17 @@ async def test_what_was_compacted_away_is_not_missed(world: World, tmp_path: Pat
         assert values.offset == 21
     finally:
         await again.close()
+
+
+async def test_the_age_of_the_last_marker(world: World) -> None:
+    reader, values = await world.reader()
+    await world.mark()
+    await until(lambda: values.epoch == 1)
+    before = reader.marker_age
+    await world.clock.advance(40.0)
+    assert reader.marker_age == pytest.approx(before + 40.0)
+    await world.put("organisation", "o", pb.Organisation(id="o"))
+    await until(lambda: "o" in values.organisations)
+    assert reader.marker_age >= 40.0
+    await world.mark()
+    await until(lambda: reader.marker_age < 40.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from shared.telemetry.metrics import SECONDS, Metrics
+from shared.telemetry.metrics import SECONDS, Bounded, Metrics
 
 Samples = set[tuple[str, tuple[tuple[str, str], ...], float]]
 
@@ -55,3 +55,34 @@ def test_a_name_is_given_once_and_labels_must_fit() -> None:
         metrics.gauge("ended", "…")
     with pytest.raises(ValueError, match="labels"):
         ended.labels("failed", "late")
+
+
+def test_a_reading_is_asked_for_at_each_scrape() -> None:
+    registry = CollectorRegistry()
+    metrics, values = Metrics(registry, "x"), {("a",): 1.0}
+    metrics.read("one", "One.", lambda: 7)
+    metrics.read_total("all", "All.", lambda: 8)
+    metrics.read_each("each", "Each.", ("name",), lambda: values)
+    assert samples(registry) == {
+        ("freehold_x_one", (), 7.0),
+        ("freehold_x_all_total", (), 8.0),
+        ("freehold_x_each", (("name", "a"),), 1.0),
+    }
+    values["b",] = 2.0
+    del values["a",]
+    assert ("freehold_x_each", (("name", "b"),), 2.0) in samples(registry)
+    assert len(samples(registry)) == 3
+
+
+def test_a_reading_that_fails_spoils_no_scrape() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "x")
+    metrics.read("bad", "Bad.", lambda: 1 / 0)
+    metrics.read("good", "Good.", lambda: 1)
+    assert samples(registry) == {("freehold_x_good", (), 1.0)}
+    assert b"# TYPE freehold_x_bad gauge" in prometheus_client.generate_latest(registry)
+
+
+def test_names_beyond_the_bound_are_other() -> None:
+    name = Bounded(2)
+    assert [name(value) for value in ("a", "b", "c", "a", "d")] == ["a", "b", "other", "a", "other"]
