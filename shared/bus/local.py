@@ -6,7 +6,6 @@ delivery is cheaper: an append wakes the readers of its partition, once.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Awaitable, Iterable, Mapping
 from itertools import count
 from pathlib import Path
@@ -15,6 +14,7 @@ from shared.bus.local_groups import Group, Member
 from shared.bus.local_log import Log, TopicLog
 from shared.bus.local_reader import LocalReader
 from shared.bus.local_writer import Writer
+from shared.bus.placing import choose
 from shared.bus.ports import (
     Acknowledged,
     Assigned,
@@ -27,7 +27,7 @@ from shared.bus.ports import (
     Start,
     TopicPartition,
 )
-from shared.bus.topics import Topic, Topics
+from shared.bus.topics import Topics
 from shared.host import Host
 from shared.lifecycle import Tasks
 
@@ -97,7 +97,7 @@ class LocalBus:
         shelf = self._topics[topic]
         self._check_open()
         size = shelf.measure(value, key, headers)
-        number = self._choose(shelf.topic, key, partition)
+        number = choose(shelf.topic, key, partition, self._any)
         log = shelf.logs[number]
         if shelf.durable:
             return self._writer.publish(log.place, key, value, headers, size)
@@ -169,17 +169,6 @@ class LocalBus:
     def _check_open(self) -> None:
         if not self._open:
             raise BusError("the local bus is not started, or closed")
-
-    def _choose(self, topic: Topic, key: bytes | None, partition: int | None) -> int:
-        if partition is not None:
-            if not 0 <= partition < topic.partitions:
-                raise ValueError(f"{topic.name} has no partition {partition}")
-            return partition
-        if key is not None:
-            return zlib.crc32(key) % topic.partitions
-        if topic.kind == "config":
-            raise ValueError(f"{topic.name} is compacted: its records need a key")
-        return next(self._any) % topic.partitions
 
     def _appended(self, record: Record, size: int) -> None:
         shelf = self._topics[record.topic]

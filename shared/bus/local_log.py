@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 from typing import Protocol
 
-from shared.bus.ports import BusFull, Headers, Record, RecordTooLarge, TopicPartition
+from shared.bus.placing import measure
+from shared.bus.ports import BusFull, Headers, Record, TopicPartition
 from shared.bus.topics import Topic
 
 RECORD_OVERHEAD = 256
@@ -103,12 +103,7 @@ class TopicLog:
 
     def measure(self, value: bytes, key: bytes | None, headers: Headers) -> int:
         """What a record takes. Raises `RecordTooLarge`."""
-        size = len(value) + sum(map(len, chain.from_iterable(headers)))
-        if key is not None:
-            size += len(key)
-        if size > self.topic.max_bytes:
-            raise RecordTooLarge(f"{self.topic.name}: {size} bytes, at most {self.topic.max_bytes}")
-        return size + RECORD_OVERHEAD
+        return measure(self.topic, value, key, headers) + RECORD_OVERHEAD
 
     def append(self, record: Record, size: int) -> None:
         """Make a record visible in its partition.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from shared.bus.doze import Doze
 from shared.bus.local_log import Log
 from shared.bus.ports import BusError, Record, TopicPartition
 
@@ -37,9 +38,7 @@ class LocalReader:
         self._paused: set[TopicPartition] = set()
         self._frozen: set[TopicPartition] = set()
         self._ready: dict[TopicPartition, None] = {}
-        self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
+        self._doze = Doze()
         self._ended = ""
 
     # What the consumer loop sees; see `Reader`.
@@ -51,7 +50,7 @@ class LocalReader:
         if self._ready:
             await asyncio.sleep(0)  # a reader that lags must not keep the loop to itself
         else:
-            await self._sleep(timeout)
+            await self._doze.sleep(timeout)
         found, cold = self._take(max_records)
         for place in cold:
             await self._take_cold(place, max_records - sum(map(len, found.values())), found)
@@ -107,7 +106,7 @@ class LocalReader:
         """A record was appended to a partition that this reader has."""
         if place not in self._paused and place not in self._frozen:
             self._ready[place] = None
-            self._wake()
+            self._doze.wake()
 
     def give(self, positions: Mapping[TopicPartition, int]) -> None:
         """These partitions are the reader's from now on, from these offsets."""
@@ -138,10 +137,7 @@ class LocalReader:
         """Take everything; from now on `poll` raises `BusError` with this reason."""
         self.take(list(self._positions))
         self._ended = reason
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake()
+        self._doze.end()
 
     def _look(self, place: TopicPartition) -> None:
         position = self._positions.get(place)
@@ -190,30 +186,3 @@ class LocalReader:
         self._positions[place] = position
         if position >= log.end:
             del self._ready[place]
-
-    async def _sleep(self, timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.time() + timeout
-        if self._timer is None or self._timer.when() > self._deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = loop.call_at(self._deadline, self._expire, loop)
-        self._waiter = loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        # One timer outlives many polls, so that a poll that finds something sets and cancels none.
-        self._timer = None
-        if self._waiter is None:
-            return
-        if loop.time() < self._deadline:
-            self._timer = loop.call_at(self._deadline, self._expire, loop)
-        else:
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

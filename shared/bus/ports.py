@@ -75,6 +75,10 @@ class BusTimeout(BusError):
     """No acknowledgement by the deadline: the record is perhaps written."""
 
 
+class BusRefused(BusError):
+    """The brokers refuse the credentials, or lack what is declared: no waiting helps, a person must act."""
+
+
 class RecordTooLarge(BusError):
     """The record is above the topic's `max_bytes`; nothing was written."""
 
