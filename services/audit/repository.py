@@ -14,6 +14,7 @@ from services.audit.stream import Gap, Stream
 from services.audit.tlog.merkle import leaf_hash
 from services.audit.tlog.tiles import WIDTH, ReadTile, extend
 from shared.bus.ports import Record
+from shared.storage.sql import alone, storable
 
 _HEAD = 1
 _REASON = 500
@@ -47,6 +48,7 @@ class Leaf(NamedTuple):
 
 def make_head(connection: Connection) -> None:
     """Begin an empty log, where there is none yet."""
+    alone(connection, "head")
     if connection.execute(select(tables.head.c.id)).first() is None:
         connection.execute(insert(tables.head).values(id=_HEAD, size=0, checkpoint=""))
 
@@ -96,7 +98,7 @@ def park(connection: Connection, record: Record, reason: str) -> None:
     if connection.execute(select(table.c.offset).where(where)).first() is not None:
         return
     headers = json.dumps([[name, value.decode("latin-1")] for name, value in record.headers])
-    values = record._asdict() | {"headers": headers, "reason": reason[:_REASON]}
+    values = record._asdict() | {"headers": headers, "reason": storable(reason[:_REASON])}
     connection.execute(insert(table).values(values))
 
 

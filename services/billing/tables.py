@@ -29,6 +29,11 @@ metadata = MetaData()
 _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 """In SQLite only INTEGER makes a primary key the row's own number."""
 
+
+def _partial(name: str, column: str, where: str) -> Index:
+    return Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+
+
 budgets = Table(
     "budgets",
     metadata,
@@ -91,8 +96,8 @@ requests = Table(
     CheckConstraint("billed >= 0 AND billed <= reserved", name="requests_within_reservation"),
     CheckConstraint("(state = 'settled') = (seq IS NOT NULL)", name="requests_settled_with_seq"),
     Index("requests_by_key", "organisation", "project", "key_id"),
-    Index("requests_open", "expires_ms", sqlite_where=text("state IN ('reserved', 'refused')")),
-    Index("requests_waiting", "settle_by_ms", sqlite_where=text("state = 'closed'")),
+    _partial("requests_open", "expires_ms", "state IN ('reserved', 'refused')"),
+    _partial("requests_waiting", "settle_by_ms", "state = 'closed'"),
 )
 
 usages = Table(

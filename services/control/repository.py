@@ -14,6 +14,12 @@ from shared.configuration import config_key
 from shared.contracts.freehold.control.v1.config_pb2 import Marker
 from shared.contracts.freehold.control.v1.events_pb2 import ConfigurationChanged
 from shared.storage.outbox import Outgoing, append
+from shared.storage.sql import alone
+
+_PUBLISHED = "configuration"
+"""Whoever writes values, facts or what is to be published of them is alone with it: versions and `seq` have
+no gap, and the outbox stands in the order of the commits.
+"""
 
 
 class Change(NamedTuple):
@@ -30,6 +36,7 @@ class Change(NamedTuple):
 
 def put(connection: Connection, change: Change, sender: int) -> int:
     """Store a value, its fact and both records; the value's new version. Unchanged = nothing is done."""
+    alone(connection, _PUBLISHED)
     encoded = change.value.SerializeToString(deterministic=True)
     where = (tables.values.c.kind == change.kind) & (tables.values.c.id == change.id)
     before = connection.execute(select(tables.values.c.version, tables.values.c.value).where(where)).first()
@@ -74,6 +81,7 @@ def fact_outgoing(fact: ConfigurationChanged, sender: int) -> Outgoing:
 
 def publish_all(connection: Connection, sender: int) -> int:
     """Put every value and then a marker of a new epoch into the outbox; the epoch."""
+    alone(connection, _PUBLISHED)
     rows = connection.execute(select(tables.values).order_by(tables.values.c.kind, tables.values.c.id))
     records = [value_outgoing(row.kind, row.id, row.version, row.value, sender) for row in rows]
     epoch = (
@@ -87,6 +95,7 @@ def publish_all(connection: Connection, sender: int) -> int:
 
 def mark(connection: Connection, epoch: int, sender: int) -> None:
     """Put a marker into the outbox, behind everything that stands there."""
+    alone(connection, _PUBLISHED)
     append(connection, tables.outbox, [marker_outgoing(epoch, sender)])
 
 
@@ -117,6 +126,7 @@ def claim(
 
     Who holds some gets no more: it may be a renewal, whose answer nobody waits for.
     """
+    alone(connection, f"numbers/{kind}")
     table = tables.numbers
     rows = connection.execute(select(table).where(table.c.kind == kind, table.c.number < total)).all()
     mine = str(incarnation)

@@ -20,7 +20,7 @@ values = Table(
 facts = Table(
     "facts",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False),
     Column("fact", LargeBinary, nullable=False),
 )
 

@@ -28,7 +28,7 @@ from shared.storage.sqlite_connection import BUSY_TIMEOUT_S, Synchronous, fault
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_one_at_a_time = threading.Lock()
+one_at_a_time = threading.Lock()
 """Alembic keeps the running environment in module state."""
 
 
@@ -45,15 +45,15 @@ async def open_database(path: Path, service: str, host: Host, synchronous: Synch
     return SqliteDatabase(path, host, synchronous)
 
 
-def migrate(path: Path, service: str, folder: Path | None = None) -> None:
-    """Bring the file at `path` to the service's newest revision; blocks. `folder` holds the revisions
-    where they are not in the service's own. Raises `DatabaseError`, also where the file was written
-    by a newer version of the service.
+def migrate(path: Path, service: str, folder: Path | None = None, down_to: str = "") -> None:
+    """Bring the file at `path` to the service's newest revision, or back to `down_to` (`base` = nothing);
+    blocks. `folder` holds the revisions where they are not in the service's own. Raises `DatabaseError`,
+    also where the file was written by a newer version of the service.
     """
     engine = _engine(path)
     try:
-        with _one_at_a_time, engine.begin() as connection:
-            command.upgrade(_config(connection, service, folder, MetaData()), "head")
+        with one_at_a_time, engine.begin() as connection:
+            move(connection, service, folder, down_to)
     except CommandError as error:
         raise DatabaseError(f"{path}: cannot be migrated by this version of {service}: {error}") from error
     except (DBAPIError, sqlite3.Error) as error:
@@ -68,11 +68,7 @@ def drift(path: Path, service: str, metadata: MetaData, folder: Path | None = No
     engine = _engine(path)
     try:
         with engine.begin() as connection:
-            context = MigrationContext.configure(
-                connection, opts={"compare_type": True, "version_table": version_table(service)}
-            )
-            found = [str(difference) for difference in compare_metadata(context, metadata)]
-            return found + _check_drift(connection, metadata)
+            return differences(connection, service, metadata)
     finally:
         engine.dispose()
 
@@ -82,16 +78,34 @@ def revise(path: Path, service: str, metadata: MetaData, message: str) -> None:
     migrate(path, service)
     engine = _engine(path)
     try:
-        with _one_at_a_time, engine.begin() as connection:
-            config = _config(connection, service, None, metadata)
+        with one_at_a_time, engine.begin() as connection:
+            config = alembic_config(connection, service, None, metadata)
             command.revision(config, message=message, autogenerate=True)
     finally:
         engine.dispose()
 
 
+def move(connection: Connection, service: str, folder: Path | None, down_to: str) -> None:
+    """Run the migrations in the open transaction. Raises what Alembic raises."""
+    config = alembic_config(connection, service, folder, MetaData())
+    if down_to:
+        command.downgrade(config, down_to)
+    else:
+        command.upgrade(config, "head")
+
+
 def version_table(service: str) -> str:
     """Name of the table that holds the service's current revision."""
     return f"{service}_schema_version"
+
+
+def differences(connection: Connection, service: str, metadata: MetaData) -> list[str]:
+    """How the schema of a connection differs from `metadata`."""
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "version_table": version_table(service)}
+    )
+    found = [str(difference) for difference in compare_metadata(context, metadata)]
+    return found + _check_drift(connection, metadata)
 
 
 def _check_drift(connection: Connection, metadata: MetaData) -> list[str]:
@@ -109,7 +123,8 @@ def _check_drift(connection: Connection, metadata: MetaData) -> list[str]:
     return found
 
 
-def _config(connection: Connection, service: str, folder: Path | None, metadata: MetaData) -> Config:
+def alembic_config(connection: Connection, service: str, folder: Path | None, metadata: MetaData) -> Config:
+    """What Alembic needs to know to work on an open transaction."""
     revisions = folder or ROOT / "services" / service / "migrations"
     config = Config()
     config.set_main_option("script_location", _option(ROOT / "shared" / "storage" / "alembic"))

@@ -27,6 +27,7 @@ class DatabaseSettings(Settings):
     statement_timeout_s: float = Field(
         default=30.0, gt=0, description="Seconds that a statement may take before it is a fault."
     )
-    readers: int = Field(
-        default=4, ge=1, le=100, description="Connections for reading, beside one for writing."
+    writers: int = Field(
+        default=4, ge=1, le=100, description="Connections for writing: transactions at the same time."
     )
+    readers: int = Field(default=4, ge=1, le=100, description="Connections for reading, beside those.")

@@ -15,10 +15,6 @@ from services.billing.books.rows import (
     SETTLED,
     FactRow,
     RequestRow,
-    insertion,
-    keys,
-    query,
-    write,
 )
 from services.billing.evidence import OWNER_LOST, fact, usage_of
 from services.billing.ledger import Line
@@ -27,6 +23,7 @@ from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TerminalState
 from shared.money import line
+from shared.storage.sql import insertion, keys, locked, query, updating, write
 
 
 class Case(NamedTuple):
@@ -89,11 +86,15 @@ def book(
 
 
 _SPEND: Final = "UPDATE budgets SET reserved = reserved - ?, spent = spent + ? WHERE budget = ?"
-_SETTLE: Final = (
-    "UPDATE requests SET state = 'settled', billed = ?, seq = ?, owner_lost = ?, traceparent = ?,"
-    " closed = NULL, settle_by_ms = NULL WHERE request = ?"
+_SETTLE: Final = updating(
+    tables.requests,
+    ("billed", "seq", "owner_lost", "traceparent"),
+    "request",
+    "state = 'settled', closed = NULL, settle_by_ms = NULL",
 )
-_LAST: Final = "SELECT name, last FROM counters WHERE name IN (SELECT value FROM json_each(?))"
+_LAST: Final = locked("SELECT name, last FROM counters WHERE name = ANY(?)", "name")
+_MAKE: Final = insertion(tables.counters, "ON CONFLICT DO NOTHING")
+_COUNT: Final = updating(tables.counters, ("last",), "name")
 STATES: Final = {
     number: name.removeprefix("TERMINAL_STATE_").lower() for name, number in TerminalState.items()
 }
@@ -102,12 +103,15 @@ _INSERT_LINE: Final = insertion(tables.lines)
 
 
 class _Counters:
-    """Gap-free numbers, given in the transaction that uses them."""
+    """Gap-free numbers, given in the transaction that uses them; until it ends nobody else gets any."""
 
     def __init__(self, connection: Connection, organisations: set[str]) -> None:
-        names = ["entry", *(f"seq/{organisation}" for organisation in organisations)]
-        self._last: dict[str, int] = dict.fromkeys(names, 0)
-        self._last.update(query(connection, _LAST, keys(names)))
+        names = sorted(("entry", *(f"seq/{organisation}" for organisation in organisations)))
+        found = query(connection, _LAST, keys(names))
+        if len(found) < len(names):
+            write(connection, _MAKE, [(name, 0) for name in names])
+            found = query(connection, _LAST, keys(names))
+        self._last: dict[str, int] = dict(found)
 
     def following(self, name: str) -> int:
         """The next number of a name."""
@@ -116,12 +120,7 @@ class _Counters:
 
     def store(self, connection: Connection) -> None:
         """Write where the numbers stand now."""
-        write(
-            connection,
-            "INSERT INTO counters (name, last) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET last = excluded.last",
-            sorted(self._last.items()),
-        )
+        write(connection, _COUNT, [(last, name) for name, last in self._last.items()])
 
 
 class _Books:

@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 
 from services.billing import ledger
 from services.billing.books.booking import STATES
-from services.billing.books.rows import RequestRow, keys, read_usages
+from services.billing.books.rows import RequestRow, read_usages
 from services.billing.evidence import OWNER_LOST, close_of, fact, usage_of
 from services.billing.settlement import awaited, settle
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 from shared.money import line
+from shared.storage.sql import keys, select
 
 PAGE: Final = 500
 
@@ -40,7 +41,8 @@ def recount(connection: Connection, organisation: str) -> tuple[int, list[str]]:
 def _pages(connection: Connection, organisation: str) -> Iterator[Sequence[Sequence[Any]]]:
     after = ""
     while True:
-        page = connection.exec_driver_sql(
+        page = select(
+            connection,
             "SELECT r.*, f.value FROM requests r"
             " LEFT JOIN facts f ON f.organisation = r.organisation AND f.seq = r.seq"
             " WHERE r.request > ? AND r.state = 'settled' AND (? = '' OR r.organisation = ?)"
@@ -54,13 +56,12 @@ def _pages(connection: Connection, organisation: str) -> Iterator[Sequence[Seque
 
 
 def _entries(connection: Connection, requests: Iterable[str]) -> Entries:
-    rows = connection.exec_driver_sql(
-        "SELECT * FROM entries WHERE request IN (SELECT value FROM json_each(?))", keys(requests)
-    ).all()
+    rows = select(connection, "SELECT * FROM entries WHERE request = ANY(?)", keys(requests)).all()
     lines: dict[int, list[tuple[str, int]]] = {row.id: [] for row in rows}
-    for entry, account, amount in connection.exec_driver_sql(
+    for entry, account, amount in select(
+        connection,
         "SELECT l.entry, l.account, l.amount FROM entries e JOIN lines l ON l.entry = e.id"
-        " WHERE e.request IN (SELECT value FROM json_each(?)) ORDER BY l.entry, l.number",
+        " WHERE e.request = ANY(?) ORDER BY l.entry, l.number",
         keys(requests),
     ):
         lines[entry].append((account, amount))
@@ -134,7 +135,8 @@ def _columns(entry: Any) -> tuple[Any, ...]:
 
 def _without_request(connection: Connection, organisation: str) -> tuple[int, list[str]]:
     """Entries of no request: an operator's own generations, each of one usage."""
-    rows = connection.exec_driver_sql(
+    rows = select(
+        connection,
         "SELECT e.request, e.kind, e.generated, u.value FROM entries e"
         " LEFT JOIN requests r ON r.request = e.request"
         " LEFT JOIN usages u ON u.request = e.request AND e.kind = 'diagnostic:' || u.attempt"

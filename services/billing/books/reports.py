@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from services.billing.books.rows import FactRow, keys
+from services.billing.books.rows import FactRow
 from services.billing.ledger import SETTLEMENT
 from shared.contracts.freehold.billing.v1 import billing_pb2 as pb
+from shared.storage.sql import keys, select
 
 MOST_ENTRIES: Final = 1000
 USUAL_ENTRIES: Final = 100
@@ -26,15 +27,17 @@ class Scope(NamedTuple):
 
 def balance(connection: Connection, budget: str) -> tuple[int, int]:
     """(spent, reserved) of a budget's row; nothing where nothing was ever reserved under it."""
-    found = connection.exec_driver_sql("SELECT spent, reserved FROM budgets WHERE budget = ?", (budget,))
+    found = select(connection, "SELECT spent, reserved FROM budgets WHERE budget = ?", (budget,))
     row = found.first()
     return (row[0], row[1]) if row else (0, 0)
 
 
 def unlimited_balance(connection: Connection, organisation: str, project: str, key: str) -> tuple[int, int]:
     """(spent, reserved) over all time of an object without a budget; empty = all of the level above."""
-    found = connection.exec_driver_sql(
-        "SELECT COALESCE(SUM(billed), 0), COALESCE(SUM(CASE WHEN state <> 'settled' THEN reserved END), 0)"
+    found = select(
+        connection,
+        "SELECT CAST(COALESCE(SUM(billed), 0) AS BIGINT),"
+        " CAST(COALESCE(SUM(CASE WHEN state <> 'settled' THEN reserved END), 0) AS BIGINT)"
         " FROM requests WHERE organisation = ? AND (? = '' OR project = ?) AND (? = '' OR key_id = ?)",
         (organisation, project, project, key, key),
     ).one()
@@ -68,12 +71,12 @@ def entries(
             billed=row.billed,
             booked_ns=row.booked_ns,
         )
-        for row in connection.exec_driver_sql(statement, parameters)
+        for row in select(connection, statement, parameters)
     ]
     by_id = {entry.id: entry for entry in found}
-    lines = connection.exec_driver_sql(
-        "SELECT entry, account, amount FROM lines WHERE entry IN (SELECT value FROM json_each(?))"
-        " ORDER BY entry, number",
+    lines = select(
+        connection,
+        "SELECT entry, account, amount FROM lines WHERE entry = ANY(?) ORDER BY entry, number",
         keys(by_id),
     )
     for entry, account, amount in lines:
@@ -95,9 +98,10 @@ _OF_REQUEST: Final = (
 
 def usage(connection: Connection, scope: Scope, model: str, from_day: str, to_day: str) -> list[pb.UsageRow]:
     """Settled requests summed by UTC day of their booking, and model; both days inclusive, empty = open."""
-    found = connection.exec_driver_sql(
+    found = select(
+        connection,
         "SELECT day, model, currency, COUNT(*), SUM(prompt), SUM(cached), SUM(generated), SUM(delivered),"
-        " SUM(billed), SUM(total) FROM entries"
+        " SUM(billed), CAST(SUM(total) AS BIGINT) FROM entries"
         " WHERE organisation = ? AND (? = '' OR project = ?) AND day >= ? AND day <= ?"
         " AND (? = '' OR model = ?) AND kind = ?"
         " GROUP BY day, model, currency ORDER BY day, model, currency",
@@ -118,7 +122,8 @@ def usage(connection: Connection, scope: Scope, model: str, from_day: str, to_da
 
 def facts_between(connection: Connection, organisation: str, first: int, last: int) -> Sequence[FactRow]:
     """Facts of one organisation by `seq`, both inclusive, at most `MOST_FACTS` of them."""
-    found = connection.exec_driver_sql(
+    found = select(
+        connection,
         "SELECT * FROM facts WHERE organisation = ? AND seq >= ? AND seq <= ? ORDER BY seq LIMIT ?",
         (organisation, first, min(last, NEWEST), MOST_FACTS),
     )

@@ -8,21 +8,19 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from services.billing import tables
 from services.billing.books.rows import (
     INSERT_REQUEST,
     REFUSED,
     RESERVED,
     RequestRow,
-    change,
-    keys,
-    query,
     read_holders,
     read_requests,
-    write,
 )
 from services.billing.terms import LEVELS, Claim, Refusal, Terms
 from shared.errors import Kind
-from shared.storage.database import DatabaseError
+from shared.storage.database import Conflict
+from shared.storage.sql import change, insertion, keys, locked, query, write
 
 KEY_LIFE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an idempotency key is held."""
@@ -48,7 +46,7 @@ class Ask(NamedTuple):
     traceparent: bytes
 
 
-class Contended(DatabaseError):
+class Contended(Conflict):
     """Another transaction took the money between the decision and the update: try the batch again."""
 
 
@@ -127,7 +125,7 @@ class _Holders:
 class Purses:
     """The budgets of a batch: what each has left, and what the batch takes.
 
-    Decided in memory, guarded by the database: each row changes by one conditional update.
+    Decided in memory over locked rows, guarded by the database: each changes by one conditional update.
     """
 
     def __init__(self, connection: Connection, asks: Iterable[Ask]) -> None:
@@ -165,19 +163,16 @@ class Purses:
                 raise Contended(budget)
 
 
-_USED: Final = "SELECT budget, spent + reserved FROM budgets WHERE budget IN (SELECT value FROM json_each(?))"
-_INSERT_BUDGET: Final = (
-    "INSERT INTO budgets (budget, level, id, currency, period, spent, reserved, cap)"
-    " VALUES (?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING"
-)
+_USED: Final = locked("SELECT budget, spent + reserved FROM budgets WHERE budget = ANY(?)", "budget")
+_INSERT_BUDGET: Final = insertion(tables.budgets, "ON CONFLICT DO NOTHING")
 _RESERVE: Final = (
     "UPDATE budgets SET reserved = reserved + ?, cap = CASE WHEN cap < ? THEN ? ELSE cap END"
     " WHERE budget = ? AND spent + reserved + ? <= ?"
 )
 
 
-def _new_budget(claim: Claim) -> tuple[str, int, str, str, str]:
-    return claim.budget, claim.level, claim.id, claim.currency, claim.period
+def _new_budget(claim: Claim) -> tuple[str | int, ...]:
+    return claim.budget, claim.level, claim.id, claim.currency, claim.period, 0, 0, 0
 
 
 def _reserved(ask: Ask, agreed: Terms) -> RequestRow:

@@ -1,21 +1,17 @@
-"""Reading and writing rows in sets, by the driver's own cursor and with parameters only.
-
-Core costs twenty times as much an event, and SQLAlchemy's results alone more than all of a small batch's
-SQL. A set of keys travels as one JSON array.
-"""
+"""Billing's rows, read and written in sets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, insert
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection
 
 from services.billing import tables
 from shared.bus.ports import Record
 from shared.money import Prices
+from shared.storage.sql import change, insertion, keys, locked, query, storable, write
 
 RESERVED: Final = "reserved"
 REFUSED: Final = "refused"
@@ -54,7 +50,7 @@ class RequestRow(NamedTuple):
     traceparent: bytes = b""
     closed: bytes | None = None
     settle_by_ms: int | None = None
-    owner_lost: int = 0
+    owner_lost: bool = False
     billed: int = 0
     seq: int | None = None
 
@@ -80,71 +76,32 @@ class FactRow(NamedTuple):
     value: bytes
 
 
-def insertion(table: Table) -> str:
-    """An INSERT of all columns, in the table's order."""
-    return str(insert(table).compile(dialect=sqlite.dialect()))
-
-
 INSERT_REQUEST: Final = insertion(tables.requests)
 INSERT_USAGE: Final = insertion(tables.usages)
 INSERT_FACT: Final = insertion(tables.facts)
-INSERT_LATE: Final = insertion(tables.late) + " ON CONFLICT DO NOTHING"
-_INSERT_PARKED: Final = insertion(tables.parked) + " ON CONFLICT DO NOTHING"
+INSERT_LATE: Final = insertion(tables.late, "ON CONFLICT DO NOTHING")
+_INSERT_PARKED: Final = insertion(tables.parked, "ON CONFLICT DO NOTHING")
 
 
-def query(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a statement, in the running transaction."""
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(statement, parameters)
-        return cast(list[tuple[Any, ...]], cursor.fetchall())
-    finally:
-        cursor.close()
-
-
-def change(connection: Connection, statement: str, parameters: Sequence[Any]) -> int:
-    """Execute a statement; how many rows it changed."""
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(statement, parameters)
-        return cursor.rowcount
-    finally:
-        cursor.close()
-
-
-def write(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Execute a statement once for each row of parameters."""
-    if not rows:
-        return
-    cursor = connection.connection.cursor()
-    try:
-        cursor.executemany(statement, rows)
-    finally:
-        cursor.close()
-
-
-def keys(values: Iterable[str | int]) -> tuple[str]:
-    """The parameter of `IN (SELECT value FROM json_each(?))`."""
-    return (json.dumps(list(values)),)
+_FOUND: Final = "SELECT * FROM requests WHERE request = ANY(?)"
+_LOCKED: Final = locked(_FOUND, "request")
 
 
 def read_requests(connection: Connection, requests: Iterable[str]) -> dict[str, RequestRow]:
     """Rows by request."""
-    found = query(
-        connection,
-        "SELECT * FROM requests WHERE request IN (SELECT value FROM json_each(?))",
-        keys(requests),
-    )
-    return {row[0]: RequestRow._make(row) for row in found}
+    return _by_request(query(connection, _FOUND, keys(requests)))
+
+
+def lock_requests(connection: Connection, requests: Iterable[str]) -> dict[str, RequestRow]:
+    """As `read_requests`; what is read here is not changed by others before the transaction ends, and what
+    they wrote of these requests before is seen by the next statement.
+    """
+    return _by_request(query(connection, _LOCKED, keys(requests)))
 
 
 def read_holders(connection: Connection, idempotencies: Iterable[str]) -> dict[str, RequestRow]:
     """Rows that hold these idempotency keys."""
-    found = query(
-        connection,
-        "SELECT * FROM requests WHERE idempotency IN (SELECT value FROM json_each(?))",
-        keys(idempotencies),
-    )
+    found = query(connection, "SELECT * FROM requests WHERE idempotency = ANY(?)", keys(idempotencies))
     rows = [RequestRow._make(row) for row in found]
     return {row.idempotency: row for row in rows if row.idempotency is not None}
 
@@ -154,7 +111,7 @@ def read_usages(connection: Connection, requests: Iterable[str]) -> dict[str, di
     found: dict[str, dict[int, bytes]] = {}
     rows = query(
         connection,
-        "SELECT request, attempt, value FROM usages WHERE request IN (SELECT value FROM json_each(?))",
+        "SELECT request, attempt, value FROM usages WHERE request = ANY(?)",
         keys(requests),
     )
     for request, attempt, value in rows:
@@ -167,16 +124,25 @@ def read_facts(connection: Connection, requests: Iterable[str]) -> list[FactRow]
     found = query(
         connection,
         "SELECT f.* FROM requests r JOIN facts f ON f.organisation = r.organisation AND f.seq = r.seq"
-        " WHERE r.request IN (SELECT value FROM json_each(?))",
+        " WHERE r.request = ANY(?)",
         keys(requests),
     )
     return [FactRow._make(row) for row in found]
 
 
+def _by_request(found: Iterable[Iterable[Any]]) -> dict[str, RequestRow]:
+    rows = map(RequestRow._make, found)
+    return {row.request: row for row in rows}
+
+
 def write_parked(connection: Connection, parked: Iterable[tuple[Record, str]]) -> None:
     """Keep records that cannot be settled, whole, each with the reason."""
     rows = [
-        (*record[:6], json.dumps([[name, value.decode("latin-1")] for name, value in record.headers]), reason)
+        (
+            *record[:6],
+            json.dumps([[name, value.decode("latin-1")] for name, value in record.headers]),
+            storable(reason),
+        )
         for record, reason in parked
     ]
     write(connection, _INSERT_PARKED, rows)
@@ -193,7 +159,7 @@ def advance(connection: Connection, topic: str, partition: int, following: int) 
     change(
         connection,
         "INSERT INTO positions (topic, partition, next) VALUES (?, ?, ?) ON CONFLICT (topic, partition)"
-        " DO UPDATE SET next = excluded.next WHERE excluded.next > next",
+        " DO UPDATE SET next = excluded.next WHERE excluded.next > positions.next",
         (topic, partition, following),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from services.billing import ledger
+from services.billing import ledger, tables
 from services.billing.books.booking import Booked, Case, Expense, book, stray
 from services.billing.books.rows import (
     CLOSED,
@@ -19,10 +19,9 @@ from services.billing.books.rows import (
     FactRow,
     RequestRow,
     advance,
+    lock_requests,
     read_facts,
-    read_requests,
     read_usages,
-    write,
     write_parked,
 )
 from services.billing.evidence import close_of
@@ -30,6 +29,7 @@ from services.billing.settlement import awaited
 from shared.bus.ports import Record
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
+from shared.storage.sql import updating, write
 
 WAIT_MS: Final = 30_000
 """Broker time, all of it read, for which a settlement waits for usages."""
@@ -100,7 +100,7 @@ class _Work:
         self._connection = connection
         self._batch = batch
         requests = {event.request for event in batch.usages} | {event.request for event in batch.closes}
-        self._rows = read_requests(connection, requests)
+        self._rows = lock_requests(connection, requests)
         self._stored = frozenset(self._rows)
         self._usages = {
             request: {attempt: UsageRecorded.FromString(value) for attempt, value in found.items()}
@@ -186,8 +186,7 @@ class _Work:
         write(self._connection, INSERT_REQUEST, [row for row in rows if row.request not in self._stored])
         write(
             self._connection,
-            "UPDATE requests SET state = 'closed', closed = ?, settle_by_ms = ?, traceparent = ?"
-            " WHERE request = ?",
+            _AWAIT,
             [
                 (row.closed, row.settle_by_ms, row.traceparent, row.request)
                 for row in rows
@@ -200,6 +199,11 @@ class _Work:
 
     def _foreign(self, origin: Record) -> None:
         self.parked.append((origin, "tenant differs from the reservation's"))
+
+
+_AWAIT: Final = updating(
+    tables.requests, ("closed", "settle_by_ms", "traceparent"), "request", "state = 'closed'"
+)
 
 
 def _unreserved(event: CloseEvent) -> RequestRow:

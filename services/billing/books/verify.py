@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from services.billing.books.recount import recount
+from shared.storage.sql import select
 
 SHOWN: Final = 10
 """Violations that a check names; there may be more."""
@@ -49,15 +50,16 @@ def _check(name: str, examined: int, violations: Iterable[str]) -> Check:
 
 
 def _count(connection: Connection, statement: str, organisation: str) -> int:
-    return int(connection.exec_driver_sql(statement, (organisation, organisation)).scalar_one())
+    return int(select(connection, statement, (organisation, organisation)).scalar_one())
 
 
 def _entries_balance(connection: Connection, organisation: str) -> Check:
     examined = _count(
         connection, "SELECT COUNT(*) FROM entries WHERE ? = '' OR organisation = ?", organisation
     )
-    rows = connection.exec_driver_sql(
-        "SELECT e.id, e.request, SUM(l.amount) FROM entries e JOIN lines l ON l.entry = e.id"
+    rows = select(
+        connection,
+        "SELECT e.id, e.request, CAST(SUM(l.amount) AS BIGINT) FROM entries e JOIN lines l ON l.entry = e.id"
         " WHERE ? = '' OR e.organisation = ? GROUP BY e.id, e.request HAVING SUM(l.amount) <> 0",
         (organisation, organisation),
     )
@@ -66,8 +68,9 @@ def _entries_balance(connection: Connection, organisation: str) -> Check:
 
 
 def _books_balance(connection: Connection, organisation: str) -> Check:
-    rows = connection.exec_driver_sql(
-        "SELECT e.currency, COUNT(*), SUM(l.amount), SUM(e.id IS NULL) FROM lines l"
+    rows = select(
+        connection,
+        "SELECT e.currency, COUNT(*), CAST(SUM(l.amount) AS BIGINT), COUNT(*) - COUNT(e.id) FROM lines l"
         " LEFT JOIN entries e ON e.id = l.entry WHERE ? = '' OR e.organisation = ? GROUP BY e.currency",
         (organisation, organisation),
     ).all()
@@ -82,7 +85,8 @@ def _settled_once(connection: Connection, organisation: str) -> Check:
         "SELECT COUNT(*) FROM requests WHERE state = 'settled' AND (? = '' OR organisation = ?)",
         organisation,
     )
-    rows = connection.exec_driver_sql(
+    rows = select(
+        connection,
         "SELECT r.request, COUNT(e.id) FROM requests r"
         " LEFT JOIN entries e ON e.request = r.request AND e.kind = 'settlement'"
         " WHERE (? = '' OR r.organisation = ?) GROUP BY r.request, r.state"
@@ -90,7 +94,8 @@ def _settled_once(connection: Connection, organisation: str) -> Check:
         (organisation, organisation),
     ).all()
     found = [f"{request} has {count} settlements" for request, count in rows]
-    orphans = connection.exec_driver_sql(
+    orphans = select(
+        connection,
         "SELECT e.request FROM entries e LEFT JOIN requests r ON r.request = e.request"
         " WHERE e.kind = 'settlement' AND r.request IS NULL AND (? = '' OR e.organisation = ?)",
         (organisation, organisation),
@@ -100,7 +105,8 @@ def _settled_once(connection: Connection, organisation: str) -> Check:
 
 
 def _no_gap(connection: Connection, organisation: str) -> Check:
-    rows = connection.exec_driver_sql(
+    rows = select(
+        connection,
         "SELECT r.organisation, COUNT(*), COUNT(DISTINCT r.seq), MIN(r.seq), MAX(r.seq), MAX(c.last),"
         " COUNT(f.seq) FROM requests r"
         " LEFT JOIN counters c ON c.name = 'seq/' || r.organisation"
@@ -116,7 +122,8 @@ def _no_gap(connection: Connection, organisation: str) -> Check:
             )
         if facts != count:
             found.append(f"{name}: {count} settlements have {facts} facts")
-    extra = connection.exec_driver_sql(
+    extra = select(
+        connection,
         "SELECT f.organisation, f.seq FROM facts f LEFT JOIN requests r ON r.request = f.request"
         " AND r.seq = f.seq WHERE r.request IS NULL AND (? = '' OR f.organisation = ?)",
         (organisation, organisation),
@@ -129,7 +136,8 @@ def _within_reservation(connection: Connection, organisation: str) -> Check:
     examined = _count(
         connection, "SELECT COUNT(*) FROM requests WHERE ? = '' OR organisation = ?", organisation
     )
-    rows = connection.exec_driver_sql(
+    rows = select(
+        connection,
         "SELECT request, billed, reserved FROM requests"
         " WHERE (billed < 0 OR billed > reserved OR (state <> 'settled' AND billed <> 0))"
         " AND (? = '' OR organisation = ?)",
@@ -144,10 +152,10 @@ def _within_reservation(connection: Connection, organisation: str) -> Check:
 def _budgets(connection: Connection, organisation: str) -> Check:
     held: dict[str, tuple[int, int]] = {}
     for statement in _HELD:
-        for budget, spent, reserved in connection.exec_driver_sql(statement, (organisation, organisation)):
+        for budget, spent, reserved in select(connection, statement, (organisation, organisation)):
             before = held.get(budget, (0, 0))
             held[budget] = (before[0] + spent, before[1] + reserved)
-    rows = {row[0]: row for row in connection.exec_driver_sql("SELECT * FROM budgets")}
+    rows = {row[0]: row for row in select(connection, "SELECT * FROM budgets")}
     chosen = sorted(held.keys() if organisation else held.keys() | rows.keys())
     found: list[str] = []
     for budget in chosen:
@@ -166,10 +174,13 @@ def _budgets(connection: Connection, organisation: str) -> Check:
 
 
 _HELD: Final = (
-    "SELECT organisation_budget, SUM(billed), SUM(CASE WHEN state = 'settled' THEN 0 ELSE reserved END)"
+    "SELECT organisation_budget, CAST(SUM(billed) AS BIGINT),"
+    " CAST(SUM(CASE WHEN state = 'settled' THEN 0 ELSE reserved END) AS BIGINT)"
     " FROM requests WHERE organisation_budget IS NOT NULL AND (? = '' OR organisation = ?) GROUP BY 1",
-    "SELECT project_budget, SUM(billed), SUM(CASE WHEN state = 'settled' THEN 0 ELSE reserved END)"
+    "SELECT project_budget, CAST(SUM(billed) AS BIGINT),"
+    " CAST(SUM(CASE WHEN state = 'settled' THEN 0 ELSE reserved END) AS BIGINT)"
     " FROM requests WHERE project_budget IS NOT NULL AND (? = '' OR organisation = ?) GROUP BY 1",
-    "SELECT key_budget, SUM(billed), SUM(CASE WHEN state = 'settled' THEN 0 ELSE reserved END)"
+    "SELECT key_budget, CAST(SUM(billed) AS BIGINT),"
+    " CAST(SUM(CASE WHEN state = 'settled' THEN 0 ELSE reserved END) AS BIGINT)"
     " FROM requests WHERE key_budget IS NOT NULL AND (? = '' OR organisation = ?) GROUP BY 1",
 )

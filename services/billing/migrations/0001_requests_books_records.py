@@ -85,9 +85,14 @@ def _requests() -> None:
             ["expires_ms"],
             unique=False,
             sqlite_where=sa.text("state IN ('reserved', 'refused')"),
+            postgresql_where=sa.text("state IN ('reserved', 'refused')"),
         )
         batch_op.create_index(
-            "requests_waiting", ["settle_by_ms"], unique=False, sqlite_where=sa.text("state = 'closed'")
+            "requests_waiting",
+            ["settle_by_ms"],
+            unique=False,
+            sqlite_where=sa.text("state = 'closed'"),
+            postgresql_where=sa.text("state = 'closed'"),
         )
 
 
@@ -191,7 +196,9 @@ def _records() -> None:
     )
     op.create_table(
         "outbox",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
         sa.Column("topic", sa.String(), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=True),
         sa.Column("value", sa.LargeBinary(), nullable=False),

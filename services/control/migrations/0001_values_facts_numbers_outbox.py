@@ -31,7 +31,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "facts",
-        sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("fact", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
     )
@@ -45,7 +47,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "outbox",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
         sa.Column("topic", sa.String(), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=True),
         sa.Column("value", sa.LargeBinary(), nullable=False),
