@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from services.cli.demo import demo
 from services.cli.inspect import ledger, status, trace
+from services.cli.migrate import migrate
 from services.cli.operate import budgets, keys, models, prices
 from services.cli.receipts import receipt
 from services.cli.secrets import secrets
@@ -33,5 +34,5 @@ def main() -> None:
     """An LLM service that its operator owns."""
 
 
-for command in (up, status, demo, trace, ledger, receipt, keys, budgets, prices, models, secrets):
+for command in (up, status, demo, trace, ledger, receipt, keys, budgets, prices, models, secrets, migrate):
     main.add_command(command)

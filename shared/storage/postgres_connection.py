@@ -33,12 +33,8 @@ _CONFLICTS: Final = {
     "40001": "a serialisation failure",
     "40P01": "a deadlock",
 }
-_REFUSED: Final = {
-    "28P01": "refuses the password",
-    "28000": "refuses the role",
-    "3D000": "has no such database",
-    "42501": "does not let the role connect",
-}
+_REFUSED: Final = ("28P01", "28000", "3D000", "42501")
+"""Wrong password, no such role or not from here, no such database, no right to connect."""
 _GONE: Final = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
 _FAULTS: Final = ("25", "40", "53", "55", "57", "58", "XX")
 """Classes of SQLSTATE that no statement of ours is to blame for."""
@@ -191,9 +187,8 @@ async def dial(made: AsyncEngine, settings: DatabaseSettings, name: str) -> Link
     except OSError as error:
         raise DatabaseError(f"{name} cannot be reached: {error.strerror or error}") from error
     except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        if words := _REFUSED.get(sqlstate(error)):
-            whom = f"{settings.user!r}, database {settings.name!r}"
-            raise DatabaseRefused(f"{name} {words}: {whom} ({first_line(error)})") from error
+        if sqlstate(error) in _REFUSED:
+            raise DatabaseRefused(f"{name} refuses: {first_line(error)}") from error
         raise DatabaseError(f"{name} cannot be used: {first_line(error)}") from error
     return Link(connection, cast(asyncpg.Connection, raw.driver_connection), name)
 

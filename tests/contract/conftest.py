@@ -1,4 +1,4 @@
-"""The worlds that the bus's contract is held to."""
+"""The worlds that the bus's and the storage's contracts are held to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from shared.bus.ports import Bus
 from tests.contract.bus_world import World
 from tests.contract.consumer_world import Consumers
+from tests.contract.storage_world import Postgres, Sqlite, Storage
 
 SEEDS: dict[str, int | None] = {"local": None, "chaos-1": 1, "chaos-2": 2}
 
@@ -31,3 +32,10 @@ async def consumers(world: World) -> AsyncIterator[Consumers]:
     made = Consumers(world)
     yield made
     await made.end()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "sqlite":
+        return Sqlite(tmp_path)
+    return Postgres(request.getfixturevalue("postgres").settings())

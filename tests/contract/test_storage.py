@@ -1,10 +1,9 @@
-"""What every `Database` promises. One suite; PostgreSQL joins the parameters with its adapter."""
+"""What every `Database` promises: one suite for both."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import (
@@ -19,13 +18,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared.host import system_host
 from shared.storage.database import Database, DatabaseError
-from shared.storage.sqlite import SqliteDatabase
-
-Open = Callable[[Path], Awaitable[Database]]
+from tests.contract.storage_world import Storage
 
 metadata = MetaData()
 accounts = Table(
@@ -36,23 +33,17 @@ accounts = Table(
 )
 
 
-async def open_sqlite(folder: Path) -> Database:
-    database = SqliteDatabase(folder / "deep" / "accounts.db", system_host())
-    await database.transact(metadata.create_all)
-    return database
-
-
-ADAPTERS: dict[str, Open] = {"sqlite": open_sqlite}
-
-
-@pytest.fixture(params=ADAPTERS)
-def reopen(request: pytest.FixtureRequest) -> Open:
-    return ADAPTERS[request.param]
+Open = Callable[[], Awaitable[Database]]
 
 
 @pytest.fixture
-async def database(reopen: Open, tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await reopen(tmp_path)
+def reopen(storage: Storage) -> Open:
+    return lambda: storage.open(metadata, system_host())
+
+
+@pytest.fixture
+async def database(reopen: Open) -> AsyncIterator[Database]:
+    opened = await reopen()
     yield opened
     await opened.close()
 
@@ -74,10 +65,10 @@ async def test_a_transaction_returns_its_result_and_is_seen_by_reads(database: D
     assert await database.read(amounts) == {"a": 1}
 
 
-async def test_a_committed_transaction_outlives_the_database_object(reopen: Open, tmp_path: Path) -> None:
-    first = await reopen(tmp_path)
+async def test_a_committed_transaction_outlives_the_database_object(reopen: Open) -> None:
+    first = await reopen()
     await first.transact(add("a", 1))
-    second = await reopen(tmp_path)  # the first was never closed, as after a kill
+    second = await reopen()  # the first was never closed, as after a kill
     assert await second.read(amounts) == {"a": 1}
     await first.close()
     await second.close()
@@ -109,7 +100,7 @@ async def test_a_violated_constraint_is_the_callers_own_error(database: Database
 
 
 async def test_a_wrong_statement_is_the_callers_own_error(database: Database) -> None:
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         await database.transact(lambda connection: connection.exec_driver_sql("SELECT * FROM nowhere").all())
 
 
@@ -139,7 +130,7 @@ async def test_a_conditional_update_is_never_overrun(database: Database) -> None
 
 
 async def test_a_read_must_not_write(database: Database) -> None:
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         await database.read(add("a", 1))
     assert await database.read(amounts) == {}
 
@@ -155,8 +146,8 @@ async def test_a_cancelled_wait_does_not_disturb_the_others(database: Database) 
     assert (await database.read(amounts))["b"] == 2
 
 
-async def test_close_finishes_what_was_queued_and_refuses_more(reopen: Open, tmp_path: Path) -> None:
-    database = await reopen(tmp_path)
+async def test_close_finishes_what_was_queued_and_refuses_more(reopen: Open) -> None:
+    database = await reopen()
     queued = [asyncio.ensure_future(database.transact(add(str(number), number))) for number in range(20)]
     await asyncio.sleep(0)
     await database.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, MetaData
@@ -12,8 +11,8 @@ from sqlalchemy import Connection, MetaData
 from shared.bus.ports import Bus, BusError, Headers, Position, Publisher, Start, TopicPartition
 from shared.storage.database import Database
 from shared.storage.outbox import Outgoing, Relay, append, outbox_table
-from shared.storage.sqlite import SqliteDatabase
 from tests.contract.bus_world import World, read, read_all
+from tests.contract.storage_world import Storage
 
 FACTS = TopicPartition("facts", 0)
 metadata = MetaData()
@@ -33,9 +32,8 @@ def write(numbers: range, *, fail: bool = False) -> Callable[[Connection], None]
 
 
 @pytest.fixture
-async def database(world: World, tmp_path: Path) -> AsyncIterator[Database]:
-    opened = SqliteDatabase(tmp_path / "service.db", world.host)
-    await opened.transact(metadata.create_all)
+async def database(world: World, storage: Storage) -> AsyncIterator[Database]:
+    opened = await storage.open(metadata, world.host)
     yield opened
     await opened.close()
 
