@@ -15,6 +15,7 @@ from services.cli.receipts import receipt
 from services.cli.secrets import secrets
 from services.cli.session import fail
 from services.cli.settings import faults
+from services.cli.topics import topics
 from services.cli.up import up
 
 
@@ -34,5 +35,9 @@ def main() -> None:
     """An LLM service that its operator owns."""
 
 
-for command in (up, status, demo, trace, ledger, receipt, keys, budgets, prices, models, secrets, migrate):
+for command in (
+    *(up, status, demo, trace, ledger, receipt),
+    *(keys, budgets, prices, models),
+    *(secrets, migrate, topics),
+):
     main.add_command(command)
