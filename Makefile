@@ -41,6 +41,15 @@ format: $(DEV_STAMP) ## Format the code
 contracts: $(DEV_STAMP) ## Make shared/contracts from proto/
 	$(BIN)/python ops/contracts/generate
 
+images: ## Build the images of docker-compose.yml, labelled with this revision
+	FREEHOLD_REVISION=$$(git rev-parse HEAD) docker compose build
+
+pin-images: ## Write docker-compose.pinned.yml: fetched images by digest
+	@$(PYTHON) ops/docker/pin_images
+
+verify-compose: $(DEV_STAMP) ## Start the containers, measure and drive them; prints JSON
+	@$(BIN)/python -m ops.docker.verify $(ARGS)
+
 lock: $(DEV_STAMP) ## Compile requirements*.in into locks, pinned by hash, without index lines
 	@for name in requirements requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
@@ -82,4 +91,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test check bench format contracts lock clean
+.PHONY: help run test check bench format contracts images pin-images verify-compose lock clean

@@ -1,0 +1,180 @@
+"""Makes the project, measures it, scales it, takes it away; prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from ops.docker.verify.driving import Client
+from ops.docker.verify.engine import Project, VerifyError, wait_for
+
+NAME = "freehold-verify"
+HOST = "127.0.0.1"
+PORT, PROMETHEUS, JAEGER, GRAFANA = 18080, 19090, 26686, 13000
+IDLE_S = 60.0
+SETTLED_S = 20.0
+TWICE = ("edge", "inference", "moderation")
+SHARES = {
+    "edge": 'freehold_edge_requests_total{state="completed"}',
+    "inference": 'freehold_inference_tokens_total{kind="generated"}',
+    "moderation": 'freehold_moderation_verdicts_total{direction="output"}',
+}
+LEAST_SHARE = 0.25
+"""Of two replicas, the lesser's part of the work."""
+
+
+def profiles() -> str:
+    """What is set, but Grafana where its image cannot be had here."""
+    asked = os.environ.get("COMPOSE_PROFILES", "observability,grafana")
+    image = subprocess.run(
+        ["docker", "compose", "config", "--images"], capture_output=True, text=True, check=True
+    )
+    grafana = next((line for line in image.stdout.split() if line.startswith("grafana/")), "")
+    if not grafana or _has(grafana):
+        return asked
+    print(f"{grafana} cannot be had here: left out", file=sys.stderr)
+    return ",".join(name for name in asked.split(",") if name != "grafana")
+
+
+def _has(image: str) -> bool:
+    for command in (["inspect", image], ["pull", "--quiet", image]):
+        done = subprocess.run(["docker", "image", *command], capture_output=True, check=False)
+        if done.returncode == 0:
+            return True
+    return False
+
+
+def images(project: Project) -> dict[str, Any]:
+    """Size of each image of ours, and how much of it is Python itself and the model."""
+    sizes: dict[str, Any] = {}
+    for image in sorted(set(project.compose("config", "--images").split())):
+        if image.startswith("freehold/"):
+            layers = subprocess.run(
+                [
+                    "docker",
+                    "history",
+                    "--no-trunc",
+                    "--human=false",
+                    "--format",
+                    "{{.Size}}\t{{.CreatedBy}}",
+                    image,
+                ],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.splitlines()
+            rows = [(int(size), made) for size, made in (line.split("\t", 1) for line in layers)]
+            model = sum(size for size, made in rows if "/model/" in made)
+            ours = sum(size for size, made in rows if "buildkit" in made)
+            sizes[image] = {
+                "mb": round(sum(size for size, _ in rows) / 1e6),
+                "without_model_mb": round((sum(size for size, _ in rows) - model) / 1e6),
+                "above_base_without_model_mb": round((ours - model) / 1e6),
+            }
+    return sizes
+
+
+def idle(project: Project) -> dict[str, Any]:
+    """Processor time of every container while nobody asks anything, in parts of one core."""
+    time.sleep(SETTLED_S)
+    begin, before = time.monotonic(), project.busy_s()
+    time.sleep(IDLE_S)
+    after, seconds = project.busy_s(), time.monotonic() - begin
+    used = {name: round(100 * (after[name] - before[name]) / seconds, 2) for name in before if name in after}
+    return {"percent_of_a_core": round(sum(used.values()), 2), "by_container": used}
+
+
+def query(expression: str) -> dict[str, float]:
+    """By instance, what Prometheus answers."""
+    url = f"http://{HOST}:{PROMETHEUS}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found = json.load(answer)["data"]["result"]
+    return {one["metric"]["instance"]: float(one["value"][1]) for one in found}
+
+
+def shares(client: Client) -> dict[str, Any]:
+    """How the replicas shared a load of streams, as Prometheus tells it."""
+    before = {service: query(f"sum by (instance) ({metric})") for service, metric in SHARES.items()}
+    load = client.load(48, 6)
+    found: dict[str, Any] = {}
+
+    def told() -> bool:
+        for service, metric in SHARES.items():
+            now = query(f"sum by (instance) ({metric})")
+            found[service] = {name: value - before[service].get(name, 0) for name, value in now.items()}
+        done = found["edge"]
+        return sum(done.values()) >= load["requests"] and all(_shared(part) for part in found.values())
+
+    wait_for(told, 40.0, lambda: f"the replicas do not share the work: {found}")
+    return {"load": load, "work_by_replica": found}
+
+
+def _shared(part: dict[str, float]) -> bool:
+    whole = sum(part.values())
+    worked = [value for value in part.values() if value > 0]
+    return len(worked) == 2 and min(worked) >= LEAST_SHARE * whole
+
+
+def verify(project: Project) -> dict[str, Any]:
+    """All of it. Raises `VerifyError`."""
+    figures: dict[str, Any] = {}
+    services = set(project.compose("config", "--services").split())
+    project.compose("build", "--quiet")
+    figures["images"] = images(project)
+    begin = time.monotonic()
+    project.compose("up", "--detach", "--no-build")
+    figures["seconds_until_up_returned"] = round(time.monotonic() - begin, 1)
+    project.until_well(services, 240.0)
+    figures["seconds_until_all_healthy"] = round(time.monotonic() - begin, 1)
+    key = re.search(r"OPENAI_API_KEY=(\S+)", project.logs("welcome"))
+    if not key:
+        raise VerifyError("welcome printed no key")
+    figures["idle"] = idle(project)
+    figures["memory_mib"] = project.memory_mib()
+    client = Client(f"{HOST}:{PORT}", key[1])
+    figures["plain_answer_s"] = round(client.plain(), 3)
+    figures["http_stream"] = client.stream()
+    figures["grpc_stream"] = client.grpc_stream()
+    scale = [word for service in TWICE for word in ("--scale", f"{service}=2")]
+    project.compose("up", "--detach", "--no-build", *scale)
+    figures["seconds_until_scaled"] = round(project.until_well(services, 240.0), 1)
+    wait_for(
+        lambda: all(len(query(f'up{{service="{name}"}} == 1')) == 2 for name in TWICE),
+        60.0,
+        lambda: "Prometheus does not see both replicas",
+    )
+    figures["scaled"] = shares(client)
+    return figures
+
+
+def main() -> int:
+    """Leaves nothing behind but images; with --keep, the running project."""
+    environment = {
+        "COMPOSE_PROFILES": profiles(),
+        "FREEHOLD_PORT": str(PORT),
+        "FREEHOLD_PROMETHEUS_PORT": str(PROMETHEUS),
+        "FREEHOLD_JAEGER_PORT": str(JAEGER),
+        "FREEHOLD_GRAFANA_PORT": str(GRAFANA),
+    }
+    project = Project(NAME, environment)
+    project.compose("down", "--volumes", "--remove-orphans")
+    try:
+        print(json.dumps(verify(project), indent=2))
+    except VerifyError as error:
+        print(f"verify: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if "--keep" not in sys.argv:
+            project.compose("down", "--volumes", "--remove-orphans")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
