@@ -47,11 +47,14 @@ class Seen:
 
 
 class Pulses:
-    """Sends one pulse a second for each service added, and reads the whole topic."""
+    """Sends one pulse a second for each service added, and reads the whole topic unless it need not
+    `listen`: then nothing is ever known of others.
+    """
 
-    def __init__(self, bus: Bus, host: Host) -> None:
+    def __init__(self, bus: Bus, host: Host, *, listen: bool = True) -> None:
         self._bus = bus
         self._host = host
+        self._listen = listen
         self._tasks = Tasks("pulses")
         self._own: list[tuple[str, Load | None, Callable[[], bool]]] = []
         self._seen: dict[tuple[str, int], Seen] = {}
@@ -71,9 +74,10 @@ class Pulses:
         self._own.append((service, load, ready))
 
     async def start(self) -> None:
-        """Begin to send and to read."""
-        reader = await self._bus.assign([PULSES], Start.END)
-        self._tasks.spawn(self._read(reader), "read")
+        """Begin to send and to read. Raises `BusError`."""
+        if self._listen:
+            reader = await self._bus.assign([PULSES], Start.END)
+            self._tasks.spawn(self._read(reader), "read")
         self._tasks.spawn(self._beat(), "beat")
         self._tasks.spawn(self._send_at_once(), "send_at_once")
 

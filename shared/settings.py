@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pydantic.config import JsonDict
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -12,6 +13,9 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
+
+GIVEN: JsonDict = {"given": True}
+"""`json_schema_extra` of a field that the process decides by its own settings: no operator sets it."""
 
 SUFFIX = "_file"
 """Names come in lower case here."""

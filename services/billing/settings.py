@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Settings
+from shared.settings import GIVEN, Settings
 
 
 class BillingSettings(Settings):
@@ -20,6 +20,7 @@ class BillingSettings(Settings):
     )
     sole_process: bool = Field(
         default=True,
+        json_schema_extra=GIVEN,
         description="Every edge and worker lives in this process: what an earlier life left open has no"
         " owner and is ended at start. False wherever services run apart.",
     )

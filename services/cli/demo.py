@@ -8,7 +8,6 @@ from pathlib import Path
 from shlex import quote
 
 import click
-import grpc
 import httpx
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -18,8 +17,8 @@ from rich.text import Text
 
 from services.audit.tlog.receipt import assemble_receipt, evidence
 from services.cli.display import NANO
-from services.cli.home import Home
-from services.cli.session import ask, fail, freehold, home, near
+from services.cli.embedded.home import Home
+from services.cli.session import Channels, ask, fail, freehold, home, near
 from services.cli.tour import Shown, Tour
 from shared.contracts.freehold.control.v1 import control_pb2
 from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
@@ -37,12 +36,12 @@ def demo() -> None:
     url = values["OPENAI_BASE_URL"]
     console = Console()
 
-    async def question(channel: grpc.aio.Channel) -> list[Shown]:
-        model = (await ControlStub(channel).ListModels(control_pb2.ListModelsRequest())).models[0].name
+    async def question(to: Channels) -> list[Shown]:
+        model = (await ControlStub(to.control).ListModels(control_pb2.ListModelsRequest())).models[0].name
         found = []
         async with httpx.AsyncClient(base_url=url, timeout=120.0) as client:
             with console.status("asking") as status:
-                async for shown in Tour(client, values["OPENAI_API_KEY"], model, channel).walk():
+                async for shown in Tour(client, values["OPENAI_API_KEY"], model, to).walk():
                     status.update(f"{shown.what}: done; asking the next")
                     found.append(shown)
         return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import click
-import grpc
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from services.cli.display import show
-from services.cli.session import ask, fail
+from services.cli.session import Channels, ask, fail
 from shared.contracts.freehold.billing.v1 import billing_pb2
 from shared.contracts.freehold.billing.v1.billing_pb2_grpc import BillingStub
 from shared.contracts.freehold.control.v1 import control_pb2
@@ -26,7 +25,7 @@ COLUMNS_WIDTH = 68
 @click.command()
 def status() -> None:
     """Show which services run and whether they are ready."""
-    found = ask(lambda channel: PlatformStub(channel).GetStatus(pb.GetStatusRequest()))
+    found = ask(lambda to: PlatformStub(to.control).GetStatus(pb.GetStatusRequest()))
     rows = [[row.service, "ready" if row.ready else "not ready", row.reason] for row in found.services]
     show(f"Freehold {found.version}, up {found.uptime_s:.0f} s", ["service", "state", "reason"], rows)
     if not all(row.ready for row in found.services):
@@ -37,7 +36,7 @@ def status() -> None:
 @click.argument("request")
 def trace(request: str) -> None:
     """Show one request's hops with their times."""
-    found = ask(lambda channel: PlatformStub(channel).GetTrace(pb.GetTraceRequest(request=request)))
+    found = ask(lambda to: PlatformStub(to.control).GetTrace(pb.GetTraceRequest(request=request)))
     console = Console()
     table = Table(
         title=f"Trace {found.trace_id.hex()}", title_justify="left", header_style="bold", box=SIMPLE_HEAD
@@ -68,12 +67,12 @@ def ledger() -> None:
 def verify(organisation: str) -> None:
     """Check that debits equal credits, that each request settled once, and that nothing is missing."""
 
-    async def question(channel: grpc.aio.Channel) -> billing_pb2.VerifyLedgerResponse:
-        known = await ControlStub(channel).ListOrganisations(control_pb2.ListOrganisationsRequest())
+    async def question(to: Channels) -> billing_pb2.VerifyLedgerResponse:
+        known = await ControlStub(to.control).ListOrganisations(control_pb2.ListOrganisationsRequest())
         if organisation and organisation not in {row.id for row in known.organisations}:
             fail(f"there is no organisation {organisation}")
         wanted = billing_pb2.VerifyLedgerRequest(organisation=organisation)
-        response: billing_pb2.VerifyLedgerResponse = await BillingStub(channel).VerifyLedger(wanted)
+        response: billing_pb2.VerifyLedgerResponse = await BillingStub(to.billing).VerifyLedger(wanted)
         return response
 
     found = ask(question)

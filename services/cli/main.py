@@ -6,15 +6,17 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from services.cli.demo import demo
+from services.cli.faults import faults
 from services.cli.inspect import ledger, status, trace
 from services.cli.migrate import migrate
 from services.cli.operate import budgets, keys, models, prices
 from services.cli.receipts import receipt
 from services.cli.secrets import secrets
+from services.cli.serve import serve, welcome
 from services.cli.session import fail
-from services.cli.settings import faults
 from services.cli.topics import topics
 from services.cli.up import up
 
@@ -28,6 +30,8 @@ class Freehold(click.Group):
             return super().invoke(ctx)
         except ValidationError as error:
             fail(faults(error))
+        except SettingsError as error:
+            fail(str(error.__cause__ or error))
 
 
 @click.group(cls=Freehold, context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,9 +39,12 @@ def main() -> None:
     """An LLM service that its operator owns."""
 
 
-for command in (
-    *(up, status, demo, trace, ledger, receipt),
-    *(keys, budgets, prices, models),
-    *(secrets, migrate, topics),
-):
+COMMANDS = (
+    *(up, demo, trace),
+    *(secrets, topics, migrate, serve, welcome),
+    *(status, ledger, receipt, keys, budgets, prices, models),
+)
+"""Of the embedded platform; of a deployed one; of both."""
+
+for command in COMMANDS:
     main.add_command(command)

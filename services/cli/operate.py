@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import click
-import grpc
 
 from services.cli.display import Amount, amount, show
-from services.cli.session import ask, fail
+from services.cli.session import Channels, ask, fail
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.control.v1 import control_pb2 as pb
 from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
@@ -30,8 +29,8 @@ def keys() -> None:
 def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: int) -> None:
     """Make a key and show its secret, this once."""
 
-    async def question(channel: grpc.aio.Channel) -> pb.CreateKeyResponse:
-        control = ControlStub(channel)
+    async def question(to: Channels) -> pb.CreateKeyResponse:
+        control = ControlStub(to.control)
         found = await control.ListProjects(pb.ListProjectsRequest())
         organisation = next((row.organisation for row in found.projects if row.id == project), "")
         if not organisation:
@@ -50,7 +49,7 @@ def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: i
 @click.option("--project", default="", help="Only this project's.")
 def list_keys(project: str) -> None:
     """List keys, without secrets."""
-    found = ask(lambda channel: ControlStub(channel).ListKeys(pb.ListKeysRequest(project=project)))
+    found = ask(lambda to: ControlStub(to.control).ListKeys(pb.ListKeysRequest(project=project)))
     rows = [
         [key.id, key.project, key.name, ", ".join(key.roles), "revoked" if key.revoked else "valid"]
         for key in found.keys
@@ -62,7 +61,7 @@ def list_keys(project: str) -> None:
 @click.argument("identifier")
 def revoke_key(identifier: str) -> None:
     """End a key, also in streams that are running."""
-    ask(lambda channel: ControlStub(channel).RevokeKey(pb.RevokeKeyRequest(id=identifier)))
+    ask(lambda to: ControlStub(to.control).RevokeKey(pb.RevokeKeyRequest(id=identifier)))
     click.echo(f"{identifier} is revoked")
 
 
@@ -79,8 +78,8 @@ def budgets() -> None:
 def set_budget(level: str, identifier: str, limit: int, period: str) -> None:
     """Limit what an organisation, project or key may spend in a period."""
 
-    async def question(channel: grpc.aio.Channel) -> pb.PutBudgetResponse:
-        control = ControlStub(channel)
+    async def question(to: Channels) -> pb.PutBudgetResponse:
+        control = ControlStub(to.control)
         organisation = await _organisation_of(control, level, identifier)
         found = await control.ListOrganisations(pb.ListOrganisationsRequest())
         currency = next((row.currency for row in found.organisations if row.id == organisation), "")
@@ -114,7 +113,7 @@ async def _organisation_of(control: ControlStub, level: str, identifier: str) ->
 @budgets.command("list")
 def list_budgets() -> None:
     """List budgets."""
-    found = ask(lambda channel: ControlStub(channel).ListBudgets(pb.ListBudgetsRequest()))
+    found = ask(lambda to: ControlStub(to.control).ListBudgets(pb.ListBudgetsRequest()))
     levels = {number: name for name, number in LEVELS.items()}
     periods = {number: name for name, number in PERIODS.items()}
     rows = [
@@ -152,14 +151,14 @@ def set_price(model: str, currency: str, version: str, prompt: int, cached: int,
         cached=cached // 1000,
         output=output // 1000,
     )
-    ask(lambda channel: ControlStub(channel).PutPrice(pb.PutPriceRequest(price=price)))
+    ask(lambda to: ControlStub(to.control).PutPrice(pb.PutPriceRequest(price=price)))
     click.echo(f"{model} is sold at price version {version}")
 
 
 @prices.command("list")
 def list_prices() -> None:
     """List prices."""
-    found = ask(lambda channel: ControlStub(channel).ListPrices(pb.ListPricesRequest()))
+    found = ask(lambda to: ControlStub(to.control).ListPrices(pb.ListPricesRequest()))
     rows = [
         [
             row.model,
@@ -179,7 +178,7 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """List models with the beginnings of their digests."""
-    found = ask(lambda channel: ControlStub(channel).ListModels(pb.ListModelsRequest()))
+    found = ask(lambda to: ControlStub(to.control).ListModels(pb.ListModelsRequest()))
     rows = [
         [row.name, str(row.context), row.weights_digest[:12], row.tokenizer_digest[:12], row.licence]
         for row in found.models

@@ -27,7 +27,7 @@ def receipt() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 def save(request: str, answer: Path, file: Path) -> None:
     """Put the answer's text, as it was received, and the platform's evidence of REQUEST into FILE."""
-    found = ask(lambda channel: AuditStub(channel).GetReceipt(pb.GetReceiptRequest(request=request)))
+    found = ask(lambda to: AuditStub(to.audit).GetReceipt(pb.GetReceiptRequest(request=request)))
     if found.pending:
         fail("the log has no checkpoint over this request yet; try again in a second")
     values = evidence(found.entry, found.leaf_index, found.proof, found.checkpoint)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import click
 import grpc
 
-from services.cli.home import Home
-from services.cli.settings import EmbeddedSettings
+from services.cli.deployed.settings import ProcessSettings
+from services.cli.embedded.home import Home
+from services.cli.embedded.settings import EmbeddedSettings
 from shared.files import SystemFiles
 from shared.rpc.channel import connect
 
@@ -35,22 +37,49 @@ def near(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def ask(question: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
-    """Ask the running platform as its operator, or end with one line that says what is wrong."""
+class Channels(NamedTuple):
+    """The internal gRPC of the services that operators ask; one process may answer for all."""
+
+    control: grpc.aio.Channel
+    billing: grpc.aio.Channel
+    audit: grpc.aio.Channel
+
+
+def ask(question: Callable[[Channels], Awaitable[T]]) -> T:
+    """Ask the running platform as its operator, or end with one line that says what is wrong.
+
+    It is the one that `FREEHOLD_TOKEN` and the targets name; without a token, the embedded one of
+    `FREEHOLD_HOME`.
+    """
+    settings = ProcessSettings()
+    if token := settings.token.get_secret_value():
+        targets = (settings.control_target, settings.billing_target, settings.audit_target)
+        places = ", ".join(dict.fromkeys(targets))
+        nobody = f"no answer at {places}; FREEHOLD_CONTROL_TARGET and its like name other places"
+        return _ask(question, targets, token, nobody)
     place = home()
     if not place.token.exists():
         fail(f"there is no platform at {place.path}; start one with `make run`, or set FREEHOLD_HOME")
     token = place.token.read_text().strip()
+    nobody = f"no platform runs at {place.path}; start it with `make run`"
+    return _ask(question, (place.address,) * 3, token, nobody)
 
+
+def _ask(
+    question: Callable[[Channels], Awaitable[T]], targets: tuple[str, str, str], token: str, nobody: str
+) -> T:
     async def go() -> T:
-        async with connect(place.address, token) as channel:
-            return await question(channel)
+        async with AsyncExitStack() as open_:
+            made = {
+                target: await open_.enter_async_context(connect(target, token)) for target in set(targets)
+            }
+            return await question(Channels(*(made[place] for place in targets)))
 
     try:
         return asyncio.run(go())
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            fail(f"no platform runs at {place.path}; start it with `make run`")
+            fail(nobody)
         fail(error.details() or error.code().name)
 
 

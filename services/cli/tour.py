@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 import httpx
 
-from services.cli.session import fail
+from services.cli.session import Channels, fail
 from shared.contracts.freehold.audit.v1 import audit_pb2
 from shared.contracts.freehold.audit.v1.audit_pb2_grpc import AuditStub
 from shared.contracts.freehold.billing.v1 import billing_pb2
@@ -53,11 +53,11 @@ class Shown:
 class Tour:
     """Sends the requests as a client, and asks what was recorded as the operator."""
 
-    def __init__(self, client: httpx.AsyncClient, key: str, model: str, channel: grpc.aio.Channel) -> None:
+    def __init__(self, client: httpx.AsyncClient, key: str, model: str, to: Channels) -> None:
         self._client = client
         self._key = key
         self._model = model
-        self._channel = channel
+        self._to = to
 
     async def walk(self) -> AsyncIterator[Shown]:
         """Each request with its record, as soon as both are there."""
@@ -125,7 +125,7 @@ class Tour:
     @asynccontextmanager
     async def _poor_key(self) -> AsyncIterator[str]:
         """A key that may spend nothing, for as long as it is needed."""
-        control = ControlStub(self._channel)
+        control = ControlStub(self._to.control)
         project = (await control.ListProjects(control_pb2.ListProjectsRequest())).projects[0]
         listed = await control.ListOrganisations(control_pb2.ListOrganisationsRequest())
         currency = next(row.currency for row in listed.organisations if row.id == project.organisation)
@@ -154,7 +154,7 @@ class Tour:
 
         async def limited() -> bool | None:
             try:
-                found = await BillingStub(self._channel).GetBalance(asked)
+                found = await BillingStub(self._to.billing).GetBalance(asked)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.NOT_FOUND:
                     return None  # not even the key has come
@@ -165,8 +165,8 @@ class Tour:
             fail("the new key's budget did not come into force")
 
     async def _look_up(self, shown: Shown) -> None:
-        billing, audit = BillingStub(self._channel), AuditStub(self._channel)
-        platform = PlatformStub(self._channel)
+        billing, audit = BillingStub(self._to.billing), AuditStub(self._to.audit)
+        platform = PlatformStub(self._to.control)
 
         async def entry() -> billing_pb2.LedgerEntry | None:
             wanted = billing_pb2.ListEntriesRequest(request=shown.request, limit=1)

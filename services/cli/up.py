@@ -9,6 +9,6 @@ import click
 def up() -> None:
     """Run the whole platform in this process until Ctrl-C."""
     # Only here: with every service imported, each other command would take two seconds longer.
-    from services.cli.process import run  # noqa: PLC0415
+    from services.cli.embedded.process import run  # noqa: PLC0415
 
     run()

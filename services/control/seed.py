@@ -1,12 +1,15 @@
-"""The demo organisation of the embedded mode."""
+"""The demo organisation, for whoever tries the platform."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from services.control.keeper import Keeper
-from shared.callers import OPERATOR
+from services.control.values import Value
+from shared.callers import OPERATOR, Caller
+from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
 
 ORGANISATION = "demo"
@@ -33,24 +36,41 @@ async def put_platform(keeper: Keeper, models: Sequence[pb.Model], policies: Seq
         await keeper.put(model, OPERATOR)
 
 
-async def seed_demo(keeper: Keeper, models: Sequence[pb.Model], policies: Sequence[pb.Policy]) -> DemoKeys:
-    """Make the demo organisation, its project, prices and budget where they are missing, and two new keys."""
-    known = keeper.known
+class Desk(Protocol):
+    """Where values are put: the keeper itself, or control over gRPC."""
+
+    @property
+    def known(self) -> Configuration:
+        """What is stored."""
+
+    async def put(self, value: Value, caller: Caller) -> int:
+        """Store a value; its version."""
+
+    async def create_key(self, asked: pb.Key, caller: Caller) -> tuple[pb.Key, str]:
+        """A new key and its secret."""
+
+
+async def seed_demo(desk: Desk) -> DemoKeys:
+    """Make the demo organisation, its project, prices and budget where they are missing, and two new keys.
+
+    It may use every model, under every policy, that is offered by now.
+    """
+    known = desk.known
     if ORGANISATION not in known.organisations:
         organisation = pb.Organisation(
             id=ORGANISATION,
             name="Demo organisation",
             time_zone="UTC",
             currency=CURRENCY,
-            policies=[policy.id for policy in policies],
+            policies=sorted(known.policies),
         )
-        await keeper.put(organisation, OPERATOR)
+        await desk.put(organisation, OPERATOR)
     if PROJECT not in known.projects:
-        await keeper.put(pb.Project(id=PROJECT, organisation=ORGANISATION, name="Demo project"), OPERATOR)
-    for model in models:
-        if known.price_of(model.name, CURRENCY) is None:
-            price = pb.Price(model=model.name, currency=CURRENCY, version="1", **PRICES)
-            await keeper.put(price, OPERATOR)
+        await desk.put(pb.Project(id=PROJECT, organisation=ORGANISATION, name="Demo project"), OPERATOR)
+    for name in sorted(known.models):
+        if known.price_of(name, CURRENCY) is None:
+            price = pb.Price(model=name, currency=CURRENCY, version="1", **PRICES)
+            await desk.put(price, OPERATOR)
     if known.budget_of("organisation", ORGANISATION) is None:
         budget = pb.Budget(
             level=pb.LEVEL_ORGANISATION,
@@ -60,13 +80,13 @@ async def seed_demo(keeper: Keeper, models: Sequence[pb.Model], policies: Sequen
             limit=MONTHLY_LIMIT,
             period=pb.PERIOD_MONTH,
         )
-        await keeper.put(budget, OPERATOR)
-    client = await _key(keeper, "demo client", ["complete", "usage"])
-    admin = await _key(keeper, "demo administrator", ["complete", "usage", "admin", "operator"])
+        await desk.put(budget, OPERATOR)
+    client = await _key(desk, "demo client", ["complete", "usage"])
+    admin = await _key(desk, "demo administrator", ["complete", "usage", "admin", "operator"])
     return DemoKeys(client, admin)
 
 
-async def _key(keeper: Keeper, name: str, roles: list[str]) -> str:
+async def _key(desk: Desk, name: str, roles: list[str]) -> str:
     asked = pb.Key(organisation=ORGANISATION, project=PROJECT, name=name, roles=roles)
-    _, secret = await keeper.create_key(asked, OPERATOR)
+    _, secret = await desk.create_key(asked, OPERATOR)
     return secret

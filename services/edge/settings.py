@@ -25,13 +25,13 @@ class EdgeSettings(Settings):
     http_host: str = "127.0.0.1"
     """Address that HTTP listens on."""
     http_port: Port = Field(
-        8080, validation_alias=AliasChoices("FREEHOLD_HTTP_PORT", "FREEHOLD_EDGE_HTTP_PORT")
+        default=8080, validation_alias=AliasChoices("FREEHOLD_HTTP_PORT", "FREEHOLD_EDGE_HTTP_PORT")
     )
     """Port of HTTP; 0 = any free one."""
     grpc_host: str = "127.0.0.1"
     """Address that the public gRPC API listens on."""
     grpc_port: Port = Field(
-        8081, validation_alias=AliasChoices("FREEHOLD_GRPC_PORT", "FREEHOLD_EDGE_GRPC_PORT")
+        default=8081, validation_alias=AliasChoices("FREEHOLD_GRPC_PORT", "FREEHOLD_EDGE_GRPC_PORT")
     )
     """Port of the public gRPC API; 0 = any free one."""
     grpc_reflection: bool = True
@@ -73,6 +73,15 @@ class EdgeSettings(Settings):
     """Time that a request may take where its key says nothing."""
     default_max_in_flight: Annotated[int, Field(ge=1)] = 64
     """Requests of one key at once where the key says nothing."""
+
+    lanes: Annotated[tuple[int, ...], NoDecode] = ()
+    """Partitions of `replies`, `frames` and `completions` that this edge reads, separated by commas; none =
+    four are claimed from control."""
+
+    @field_validator("lanes", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -10,18 +10,22 @@ import grpc
 from services.inference import rpc
 from services.inference.desk import Desk, Loaded
 from services.inference.engine import Engine
-from services.inference.engines.loading import LoadError, as_served, load_engine
+from services.inference.engines.loading import LoadError, load_engine
 from services.inference.plant import Plant, assemble, plan
 from services.inference.rpc import InferenceServicer
+from services.inference.served import as_served
 from services.inference.settings import InferenceSettings
+from shared.bus.consumer import Consumer
 from shared.bus.ports import BusError
 from shared.bus.topics import Topics
+from shared.contracts.freehold.control.v1.control_pb2 import NUMBER_KIND_SEAT
 from shared.contracts.freehold.platform.v1 import pulse_pb2 as pulse
 from shared.errors import FreeholdError, Kind
 from shared.ids import Ids
 from shared.lifecycle import READY, Readiness, Tasks
 from shared.models.manifest import Manifest, ManifestError, load_manifest
 from shared.platform import Platform
+from shared.rpc.numbers import Numbers
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +43,22 @@ class InferenceService:
     name = "inference"
 
     def __init__(
-        self, settings: InferenceSettings, platform: Platform, topics: Topics, around: Around | None
+        self,
+        settings: InferenceSettings,
+        platform: Platform,
+        topics: Topics,
+        numbers: Numbers,
+        around: Around | None,
     ) -> None:
         self._settings = settings
         self._platform = platform
         self._topics = topics
+        self._numbers = numbers
         self._around = around
         self._manifest: Manifest | None = None
         self._plant: Plant | None = None
+        self._seat = 0
+        self._consumer: Consumer | None = None
         self._tasks = Tasks(self.name, self._broke)
         self._broken = ""
         self._stopping = False
@@ -91,9 +103,11 @@ class InferenceService:
         clock = self._platform.host.clock
         while not self._agreed().ready:
             await clock.sleep(RETRY_S)
+        self._seat = (await self._numbers.claim(NUMBER_KIND_SEAT, 1, self._platform.host.incarnation))[0]
+        self._consumer = consumer = plant.consumer(self._seat)
         while True:
             try:
-                await plant.consumer.start()
+                await consumer.start()
             except BusError as error:
                 log.warning("the seat cannot be taken yet: %s", error)
                 await clock.sleep(RETRY_S)
@@ -139,7 +153,8 @@ class InferenceService:
                 plant.replies.draining(attempt)
                 plant.generation.abandon(attempt)
         await self._wait(lambda: not plant.generation.attempts() and not plant.usage.waiting, deadline)
-        await plant.consumer.stop(deadline)
+        if self._consumer is not None:
+            await self._consumer.stop(deadline)
         await self._tasks.cancel()
         self._plant = None
         await plant.worker.close()
@@ -158,7 +173,9 @@ class InferenceService:
                 return state
         if self._plant is None:
             return Readiness(False, "the engine is not loaded yet")
-        return self._plant.consumer.readiness()
+        if self._consumer is None:
+            return Readiness(False, "no seat has been claimed yet")
+        return self._consumer.readiness()
 
     def loaded(self) -> Loaded | None:
         """See `desk.Holder`."""
@@ -181,10 +198,10 @@ class InferenceService:
         """What a pulse says: the worst case of what was taken counts as used."""
         plant = self._plant
         if plant is None:
-            return pulse.WorkerLoad(seat=self._settings.seat)
+            return pulse.WorkerLoad(seat=self._seat)
         admission = plant.generation.admission
         return pulse.WorkerLoad(
-            seat=self._settings.seat,
+            seat=self._seat,
             models=[self._served()],
             slots=admission.slots,
             free_slots=admission.free_slots,
@@ -199,7 +216,13 @@ class InferenceService:
 
 
 def build(
-    settings: InferenceSettings, platform: Platform, topics: Topics, around: Around | None = None
+    settings: InferenceSettings,
+    platform: Platform,
+    topics: Topics,
+    numbers: Numbers,
+    around: Around | None = None,
 ) -> InferenceService:
-    """The worker on the bus of this process; `around` may put a recorder inside the engine port."""
-    return InferenceService(settings, platform, topics, around)
+    """The worker on the bus of this process, in a seat from `numbers`; `around` may put a recorder inside
+    the engine port.
+    """
+    return InferenceService(settings, platform, topics, numbers, around)

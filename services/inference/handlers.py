@@ -40,7 +40,6 @@ class Handler:
         observer: Observer,
         understand: Understand,
         weights_digest: str,
-        seat: int,
     ) -> None:
         """`understand` raises NotServed for what this worker cannot do."""
         self._replies = replies
@@ -49,9 +48,13 @@ class Handler:
         self._frames = frames
         self._observer = observer
         self._understand = understand
-        self._accepted = pb.WorkAccepted(weights_digest=weights_digest, seat=seat)
+        self._accepted = pb.WorkAccepted(weights_digest=weights_digest)
         self.draining = False
         """Set at a stop: nothing more is taken."""
+
+    def sit(self, seat: int) -> None:
+        """The seat is known, before the first batch."""
+        self._accepted.seat = seat
 
     async def __call__(self, batch: Batch) -> None:
         """Take, reject or cancel each; return once the replies are acknowledged.

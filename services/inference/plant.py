@@ -50,7 +50,8 @@ class Plant(NamedTuple):
     watch: Watch
     replies: Replies
     handler: Handler
-    consumer: Consumer
+    consumer: Callable[[int], Consumer]
+    """Of the seat with this number."""
     understand: Callable[[GenerateTokens], Work]
 
     def run(self, tasks: Tasks) -> None:
@@ -110,16 +111,19 @@ def assemble(
         observer,
         understood,
         manifest.weights_sha256,
-        settings.seat,
     )
-    consumer = Consumer(
-        bus,
-        host,
-        topics,
-        Assigned((TopicPartition("work", settings.seat),), Start.END),
-        handler,
-        on_poison=handler.answer_poison,
-        observer=platform.telemetry.consumer("inference"),
-    )
+
+    def consumer(seat: int) -> Consumer:
+        handler.sit(seat)
+        return Consumer(
+            bus,
+            host,
+            topics,
+            Assigned((TopicPartition("work", seat),), Start.END),
+            handler,
+            on_poison=handler.answer_poison,
+            observer=platform.telemetry.consumer("inference"),
+        )
+
     watch = Watch(host.clock, generation, frames, platform.pulses.owner_gone)
     return Plant(capabilities, worker, generation, usage, watch, replies, handler, consumer, understood)

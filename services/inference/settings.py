@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Settings
+from shared.settings import GIVEN, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,17 +19,24 @@ class InferenceSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="FREEHOLD_INFERENCE_")
 
     engine: Literal["llama", "synthetic"] = Field(
-        default="llama", description="`llama` runs the model; `synthetic` draws seeded words without one."
+        default="llama",
+        json_schema_extra=GIVEN,
+        description="`llama` runs the model; `synthetic` draws seeded words without one.",
     )
     manifest: Path = Field(
         default=ROOT / "ops" / "models" / "smollm2-135m-instruct.yaml",
+        json_schema_extra=GIVEN,
         description="Manifest of the served model.",
     )
     library: Path | None = Field(
         default=None,
         description="llama.cpp's shared library, for NPUs and GPUs; none = the one in the xllamacpp wheel.",
     )
-    seat: int = Field(default=0, ge=0, description="Partition of `work` that this worker reads.")
+    seat: int | None = Field(
+        default=None,
+        ge=0,
+        description="Partition of `work` that this worker reads; none = one is claimed from control.",
+    )
     threads: int = Field(default=0, ge=0, description="Threads of the engine; 0 = one per usable core.")
     gpu_layers: int = Field(default=0, ge=-1, description="Layers on the device; -1 = all.")
     slots: int = Field(

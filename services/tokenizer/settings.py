@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Settings
+from shared.settings import GIVEN, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +19,7 @@ class TokenizerSettings(Settings):
 
     manifests: tuple[Path, ...] = Field(
         default=(ROOT / "ops" / "models" / "smollm2-135m-instruct.yaml",),
+        json_schema_extra=GIVEN,
         description="Manifests of the models that this process encodes for.",
     )
     library: Path | None = Field(

@@ -17,7 +17,7 @@ import openai
 import pytest
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
-from services.cli.settings import EmbeddedSettings
+from services.cli.embedded.settings import EmbeddedSettings
 from services.control.seed import PRICES
 from shared.models.bound import prompt_bound
 from shared.models.manifest import load_manifest

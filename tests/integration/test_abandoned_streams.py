@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.cli.embedded import Embedded
-from services.cli.settings import EmbeddedSettings
+from services.cli.embedded.platform import Embedded
+from services.cli.embedded.settings import EmbeddedSettings
 from services.inference.engine import Engine
 from services.inference.engines.counting import CountingEngine
 from shared.contracts.freehold.billing.v1 import billing_pb2 as pb

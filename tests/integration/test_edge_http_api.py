@@ -16,7 +16,7 @@ from tests.integration.edge_front import KEY, MODEL, OPERATOR_KEY, OTHER_KEY, Ed
 from tests.integration.edge_wire import Reply, ask, head
 
 REQUEST = "01a205fe-3446-7161-93f7-38fad175f22d"
-OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
+OPEN = {"/livez", "/readyz", "/metrics", "/openapi.json"}
 """Routes that need no key; `/metrics` has a rule of its own."""
 
 
@@ -136,7 +136,7 @@ async def test_readiness_is_the_owners() -> None:
         edge.owner.state = Readiness(False, "no lanes")
         reply = await get(edge, "/readyz", None)
         assert (reply.status, json.loads(reply.body)["reason"]) == (503, "no lanes")
-        assert (await get(edge, "/healthz", None)).status == 200
+        assert (await get(edge, "/livez", None)).status == 200
 
 
 @pytest.mark.parametrize(

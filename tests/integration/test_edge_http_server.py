@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.edge.answer import Piece
-from services.edge.http.server import listening
 from shared.errors import FreeholdError, Kind
+from shared.listening import listening
 from tests.integration.edge_front import CHAT, DONE, HOST, running_edge, say
 from tests.integration.edge_wire import ask, post, wire
 
@@ -38,12 +38,12 @@ async def test_after_a_failed_start_nothing_listens() -> None:
         with pytest.raises(FreeholdError):
             async with running_edge(http_port=http, grpc_port=taken.getsockname()[1]):
                 pass
-        listening("127.0.0.1", http).close()
+        listening("127.0.0.1", http, "PORT").close()
 
 
 def test_an_address_that_is_not_ours_is_one_clear_line() -> None:
     with pytest.raises(FreeholdError, match=r"192\.0\.2\.1:1"):
-        listening("192.0.2.1", 1)
+        listening("192.0.2.1", 1, "PORT")
 
 
 async def test_a_stop_lets_running_answers_end_and_takes_nothing_new() -> None:

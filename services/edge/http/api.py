@@ -115,7 +115,7 @@ def _add_tenant_routes(app: FastAPI, api: Api) -> None:
 
 
 def _add_operator_routes(app: FastAPI, api: Api) -> None:
-    @app.get("/healthz")
+    @app.get("/livez")
     async def alive() -> Response:
         """The process runs."""
         return _json_value({"status": "ok"})

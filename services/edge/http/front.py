@@ -22,7 +22,7 @@ from shared.telemetry.trace import Recorder, SpanKind, TraceContext, parse_trace
 log = logging.getLogger(__name__)
 
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
+_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 _NO_METHOD = FreeholdError(Kind.BAD_REQUEST, "this path takes POST", code="method_not_allowed")
 CLIENT_GONE = 499
 """Status in spans and counts where the client left before its answer."""

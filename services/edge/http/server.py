@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import socket
 from collections.abc import Callable
 
 import uvicorn
@@ -14,10 +13,10 @@ from services.edge.http.protocol import Rules, StrictProtocol
 from services.edge.http.watch import Streams
 from services.edge.settings import EdgeSettings
 from shared.clock import Clock
-from shared.errors import FreeholdError, Kind
+from shared.errors import FreeholdError
 from shared.lifecycle import Tasks
+from shared.listening import listening
 
-BACKLOG = 2048
 POLL_S = 0.01
 """How often a stop looks whether the last answer has ended."""
 
@@ -56,7 +55,7 @@ class HttpServer:
     async def start(self) -> None:
         """Raises `FreeholdError` NOT_READY where the address cannot be had."""
         host, port = self._settings.http_host, self._settings.http_port
-        bound = listening(host, port)
+        bound = listening(host, port, "FREEHOLD_HTTP_PORT")
         self.port = bound.getsockname()[1]
         self._config.load()
         self._server.lifespan = LifespanOff(self._config)
@@ -87,26 +86,3 @@ class HttpServer:
                 if isinstance(connection, StrictProtocol):
                     connection.sweep(now)
             self._streams.sweep()
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises `FreeholdError` NOT_READY, in one line for an operator."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise FreeholdError(Kind.NOT_READY, f"cannot listen on {host}:{port}: {error}") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(BACKLOG)
-        bound.setblocking(False)
-    except OSError as error:
-        bound.close()
-        raise FreeholdError(
-            Kind.NOT_READY,
-            f"cannot listen on {host}:{port}: {error.strerror}; set FREEHOLD_HTTP_PORT to another port",
-        ) from error
-    return bound

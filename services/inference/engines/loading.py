@@ -1,6 +1,5 @@
 """Makes the engine of a manifest: verifies the file, loads it, and proves that it is understood."""
 
-import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,19 +21,8 @@ class Sizes(NamedTuple):
     gpu_layers: int
 
 
-SYNTHETIC_DIGEST = hashlib.sha256(b"freehold synthetic engine 1").hexdigest()
-"""What answers of the synthetic engine name as their weights: no model made them."""
-
-
 class LoadError(Exception):
     """The engine cannot be made; the message is one line for the operator."""
-
-
-def as_served(kind: Literal["llama", "synthetic"], manifest: Manifest) -> Manifest:
-    """The manifest that answers are given under: the synthetic engine reads no weights and claims none."""
-    if kind == "llama":
-        return manifest
-    return manifest.model_copy(update={"weights_sha256": SYNTHETIC_DIGEST})
 
 
 def load_engine(

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.inference.app import InferenceService, build
 from services.inference.engine import Engine
-from services.inference.engines.loading import as_served
+from services.inference.served import as_served
 from services.inference.settings import InferenceSettings
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.local import LocalBus
@@ -30,6 +30,7 @@ from shared.ids import Ids, unpack
 from shared.models.manifest import load_manifest
 from shared.platform import Platform
 from shared.pulses import Pulses
+from shared.rpc.numbers import FixedNumbers
 from shared.telemetry import Telemetry, TelemetrySettings
 
 TOPICS = load_topics("embedded")
@@ -229,7 +230,7 @@ async def world(
         }
     )
     chosen = settings or InferenceSettings(engine="synthetic")
-    service = build(chosen.model_copy(update={"seat": SEAT}), platform, TOPICS, around)
+    service = build(chosen, platform, TOPICS, FixedNumbers(seats=[SEAT]), around)
     try:
         await config.start()
         await pulses.start()

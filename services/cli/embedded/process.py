@@ -12,10 +12,10 @@ from typing import TextIO, cast
 import click
 import uvloop
 
-from services.cli.embedded import Embedded
+from services.cli.embedded.platform import Embedded
+from services.cli.embedded.settings import EmbeddedSettings
+from services.cli.embedded.welcome import Progress, welcome
 from services.cli.session import fail
-from services.cli.settings import EmbeddedSettings
-from services.cli.welcome import Progress, welcome
 from shared.bus.ports import BusError
 from shared.errors import FreeholdError
 from shared.host import system_host

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 
-from services.cli.assembly import Assembly
-from services.cli.home import Home
-from services.cli.ports import check_ports
-from services.cli.settings import EmbeddedSettings
+from services.cli.embedded.assembly import Assembly
+from services.cli.embedded.home import Home
+from services.cli.embedded.ports import check_ports
+from services.cli.embedded.settings import EmbeddedSettings
+from services.cli.endings import Endings
+from services.cli.memory import settle_memory
 from services.control.keeper import Keeper
 from services.control.seed import put_platform, seed_demo
 from services.edge.app import EdgeService
@@ -32,14 +31,10 @@ from shared.rpc import platform as platform_rpc
 from shared.rpc.server import RpcServer
 from shared.telemetry import Telemetry, TelemetrySettings
 
-log = logging.getLogger(__name__)
-
 POLL_S = 0.05
 HEARD = ("moderation", "tokenizer", "billing")
 FLUSH_S = 2.0
 """Time for what comes after the services: the bus's last writes, the last spans."""
-GARBAGE = 20_000
-"""Objects that are made before the youngest are looked at: a request in flight makes about a thousand."""
 
 
 class Embedded:
@@ -62,7 +57,7 @@ class Embedded:
         self._telemetry = Telemetry(host, telemetry)
         self._host = host
         self._say = say
-        self._undo = AsyncExitStack()
+        self._endings = Endings(host.clock)
         self._services: list[Service] = []
         self._edge: EdgeService | None = None
 
@@ -82,16 +77,16 @@ class Embedded:
         """Return once every service is ready. Raises `FreeholdError` with one line for the operator."""
         self._say(f"opening {self.home.path}")
         self.home.open()
-        self._undo.callback(self.home.close)
+        self._endings.callback(self.home.close)
         check_ports(self._settings)
         peppers = {1: self.home.secret("pepper-1", self._host.random, guards="control.db")}
         token = self.home.secret("token", self._host.random).decode()
         await self._telemetry.start()
-        self._undo.push_async_callback(self._by(FLUSH_S, self._telemetry.stop))
+        self._endings.within(FLUSH_S, self._telemetry.stop)
         topics = load_topics("embedded")
         bus = LocalBus(self._host, topics, self.home.path / "bus.db")
         await bus.start()
-        self._undo.push_async_callback(bus.close)
+        self._endings.push_async_callback(bus.close)
         configuration = Configuration()
         platform = Platform(
             host=self._host,
@@ -108,30 +103,30 @@ class Embedded:
 
     async def stop(self) -> None:
         """Stop in reverse order of start. Idempotent."""
-        await self._undo.aclose()
+        await self._endings.aclose()
 
     async def _start(self, platform: Platform, assembly: Assembly) -> None:
         control = await assembly.control()
         await self._run(control)
         await put_platform(control.keeper, [assembly.model], assembly.policies)
         await platform.config.start()
-        self._undo.push_async_callback(self._by(FLUSH_S, platform.config.stop))
+        self._endings.within(FLUSH_S, platform.config.stop)
         await self._ready("reading the configuration", platform.config.wait_ready())
         others = await assembly.others()
         self._edge = assembly.edge()
         self._services = [control, *others, self._edge]
         await self._serve(platform, assembly.credentials)
         await platform.pulses.start()
-        self._undo.push_async_callback(self._by(FLUSH_S, platform.pulses.stop))
+        self._endings.within(FLUSH_S, platform.pulses.stop)
         for service in self._services[1:]:
             await self._run(service)
         await self._ready(f"loading {self.manifest.name} ({self.engine})", self._all_ready(platform.pulses))
         await self._ready("opening the demo", self._write_demo(control.keeper, assembly))
-        _settle_memory()
+        settle_memory()
 
     async def _run(self, service: Service) -> None:
         self._say(f"starting {service.name}")
-        self._undo.push_async_callback(self._by(self._settings.stop_grace_s, service.stop))
+        self._endings.within(self._settings.stop_grace_s, service.stop)
         await service.start()
 
     async def _serve(self, platform: Platform, credentials: Credentials) -> None:
@@ -143,7 +138,7 @@ class Embedded:
         names += platform_rpc.register(server.server, servicer)
         self.home.clear_socket()
         await server.start(self.home.address, names, reflect=self._settings.reflection)
-        self._undo.push_async_callback(server.stop, 0.0)
+        self._endings.push_async_callback(server.stop, 0.0)
         self.home.protect_socket()
         await server.set_ready(True)
 
@@ -177,30 +172,9 @@ class Embedded:
         """Seed the demo once; its keys are kept, the addresses are those of this start."""
         values = self.home.read_demo()
         if not {"OPENAI_API_KEY", "FREEHOLD_ADMIN_KEY"} <= values.keys():
-            made = await seed_demo(keeper, [assembly.model], assembly.policies)
+            made = await seed_demo(keeper)
             values = {"OPENAI_API_KEY": made.client, "FREEHOLD_ADMIN_KEY": made.admin}
             while assembly.credentials(made.admin) is None:  # the last that is seeded, and so published
                 await self._host.clock.sleep(POLL_S)
         addresses = {"OPENAI_BASE_URL": self.base_url, "FREEHOLD_GRPC_TARGET": self.grpc_target}
         self.home.write_demo({**values, **addresses})
-
-    def _by(self, seconds: float, stop: Callable[[float], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """The stop, with a deadline counted from when it is called; an error keeps no other from it."""
-
-        async def stop_now() -> None:
-            try:
-                await stop(self._host.clock.monotonic() + seconds)
-            except Exception:
-                log.exception("a part did not stop cleanly")
-
-        return stop_now
-
-
-def _settle_memory() -> None:
-    """Keep the garbage collector off what the start has made: vocabularies, schemas, modules.
-
-    A collection of all of it holds up every request in flight for a tenth of a second and more.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 50)

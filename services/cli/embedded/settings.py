@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class EmbeddedSettings(Settings):
@@ -37,15 +37,3 @@ class EmbeddedSettings(Settings):
     stop_grace_s: float = Field(
         default=10.0, gt=0, description="Seconds that running requests get at a stop."
     )
-
-
-def faults(error: ValidationError) -> str:
-    """What is wrong with the environment, by the names that its user set. In one line."""
-    prefixes = {kind.__name__: kind.model_config.get("env_prefix") for kind in Settings.__subclasses__()}
-    prefix = prefixes.get(error.title) or ""
-    found = []
-    for fault in error.errors():
-        name = "_".join(str(part) for part in fault["loc"])
-        shown = name if name.isupper() else f"{prefix}{name}".upper()
-        found.append(f"{shown}={fault['input']}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
-    return "; ".join(found)

@@ -14,7 +14,7 @@ from rich.status import Status
 from services.cli.session import freehold, near
 
 if TYPE_CHECKING:
-    from services.cli.embedded import Embedded
+    from services.cli.embedded.platform import Embedded
 
 
 class Progress:

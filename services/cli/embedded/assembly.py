@@ -9,8 +9,9 @@ from services.audit.republish import GrpcRepublish
 from services.audit.settings import AuditSettings
 from services.billing import app as billing
 from services.billing.settings import BillingSettings
-from services.cli.home import Home
-from services.cli.settings import EmbeddedSettings
+from services.cli.embedded.home import Home
+from services.cli.embedded.settings import EmbeddedSettings
+from services.cli.offer import offered_model, offered_policies
 from services.control import app as control
 from services.control.settings import ControlSettings
 from services.edge import app as edge
@@ -18,17 +19,14 @@ from services.edge.owner.owner import Owner
 from services.edge.settings import EdgeSettings
 from services.edge.sources import GrpcReceipts, GrpcUsage
 from services.inference import app as inference
-from services.inference.engines.loading import as_served
 from services.inference.settings import InferenceSettings
 from services.moderation import app as moderation
-from services.moderation.matching.pack import PackError, load_pack
 from services.moderation.settings import ModerationSettings
 from services.tokenizer import app as tokenizer
 from services.tokenizer.settings import TokenizerSettings
 from shared.bus.topics import Topics
 from shared.callers import Credentials
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
-from shared.errors import FreeholdError, Kind
 from shared.lifecycle import Service
 from shared.models.manifest import Manifest
 from shared.platform import Platform
@@ -37,10 +35,10 @@ from shared.rpc.numbers import FixedNumbers
 from shared.storage.database import Database
 from shared.storage.migrations import open_database
 
-CREATED_S = 1_730_000_000
-"""Of the default model, as `/v1/models` shows it; a constant, so that a restart changes nothing."""
-LANE = 0
-"""The one edge's only lane: more would split one process's batches, and nobody else would read them."""
+NUMBERS = FixedNumbers(lanes=[0], seats=[0])
+"""The one edge's only lane: more would split one process's batches, and nobody else would read them. The one
+worker's seat.
+"""
 
 
 class Assembly:
@@ -71,40 +69,12 @@ class Assembly:
     @property
     def model(self) -> pb.Model:
         """The served model as the configuration names it."""
-        manifest = as_served(self._settings.engine, self._manifest)
-        return pb.Model(
-            name=manifest.name,
-            weights_digest=manifest.weights_sha256,
-            tokenizer_digest=manifest.tokenizer_sha256,
-            template_digest=manifest.template_sha256,
-            context=manifest.context,
-            default_output=manifest.default_max_tokens,
-            expand=manifest.bound.expand,
-            per_message=manifest.bound.per_message,
-            fixed=manifest.bound.fixed,
-            licence=manifest.licence,
-            created_s=CREATED_S,
-        )
+        return offered_model(self._settings.engine, self._manifest)
 
     @property
     def policies(self) -> list[pb.Policy]:
-        """Every pack of the policies' folder. Raises `FreeholdError` for one that does not load, and where
-        there is none: without a policy nothing would be screened.
-        """
-        found = []
-        folder = self._settings.policies
-        paths = sorted(folder.glob("*.yaml"))
-        if not paths:
-            raise FreeholdError(Kind.NOT_READY, f"policy packs: {folder} holds no file *.yaml")
-        for path in paths:
-            try:
-                text = path.read_text(encoding="utf-8")
-                pack = load_pack(text)
-            except (PackError, OSError, UnicodeDecodeError) as error:
-                reason = " ".join(str(error).split())
-                raise FreeholdError(Kind.NOT_READY, f"policy pack {path}: {reason}") from error
-            found.append(pb.Policy(id=pack.id, pack=text, version=pack.version))
-        return found
+        """Every pack of the policies' folder. Raises `FreeholdError`."""
+        return offered_policies(self._settings.policies)
 
     async def control(self) -> control.ControlService:
         """Control, which must run before the others are made."""
@@ -120,7 +90,7 @@ class Assembly:
             ),
             moderation.build(ModerationSettings(), self._platform, self._topics),
             billing.build(BillingSettings(), self._platform, self._topics, await self._database("billing")),
-            inference.build(self._inference(), self._platform, self._topics, self._around),
+            inference.build(self._inference(), self._platform, self._topics, NUMBERS, self._around),
             audit.build(
                 AuditSettings(),
                 self._platform,
@@ -141,7 +111,7 @@ class Assembly:
             grpc_port=self._settings.grpc_port,
             grpc_reflection=self._settings.reflection,
         )
-        owner = Owner(self._platform, FixedNumbers([LANE]))
+        owner = Owner(self._platform, NUMBERS)
         return edge.build(
             settings,
             self._platform,

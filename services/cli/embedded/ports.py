@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from services.cli.settings import EmbeddedSettings
+from services.cli.embedded.settings import EmbeddedSettings
 from shared.errors import FreeholdError, Kind
 
 

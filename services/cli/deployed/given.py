@@ -1,0 +1,94 @@
+"""What the process gives to the one service that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+
+from services.cli.deployed.settings import ProcessSettings
+from shared.bus.topics import Topics
+from shared.callers import Credentials
+from shared.errors import FreeholdError, Kind
+from shared.platform import Platform
+from shared.rpc.channel import connect
+from shared.rpc.numbers import ControlNumbers, FixedNumbers, Numbers
+from shared.settings import Settings
+from shared.storage.database import Database
+
+S = TypeVar("S", bound=Settings)
+
+MIN_SECRET = 32
+"""Characters of a secret that the process trusts."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Made once, when the bus answers."""
+
+    settings: ProcessSettings
+    platform: Platform
+    topics: Topics
+    database: Callable[[], Awaitable[Database]]
+    """Opens the service's own schema; waits while the server cannot be reached."""
+    on_stop: Callable[[Callable[[], Awaitable[None]]], None]
+    """Called with what is to be closed after the service."""
+
+    @property
+    def token(self) -> str:
+        """What services show each other."""
+        return self.settings.token.get_secret_value()
+
+    def named(self, chosen: S) -> S:
+        """A service's settings, with this replica's name as its `member` where the setting names none."""
+        if "member" in chosen.model_fields_set:
+            return chosen
+        return chosen.model_copy(update={"member": self.settings.instance})
+
+    def credentials(self, token: str) -> Credentials:
+        """Every key of the configuration, and the token where it is not empty."""
+        platform = self.platform
+        return Credentials(platform.configuration, peppers(self.settings), platform.host.clock, token)
+
+    def channel(self, target: str, token: str = "") -> grpc.aio.Channel:
+        """To the internal gRPC of another service."""
+        made = connect(target, token)
+        self.on_stop(made.close)
+        return made
+
+    def numbers(self, *, lanes: tuple[int, ...] = (), seats: tuple[int, ...] = ()) -> Numbers:
+        """Those that a setting names, else claimed from control."""
+        if lanes or seats:
+            return FixedNumbers(lanes, seats)
+        made = ControlNumbers(self.channel(self.settings.control_target, self.token), self.platform.host)
+        self.on_stop(made.close)
+        return made
+
+
+def peppers(settings: ProcessSettings) -> Mapping[int, bytes]:
+    """By version. Raises `FreeholdError` NOT_READY, without the secret, where they are not of their form."""
+    text = settings.pepper.get_secret_value()
+    found: dict[int, bytes] = {}
+    for part in text.split():
+        version, equals, secret = part.partition("=")
+        if not equals:
+            version, secret = "1", part
+        if not version.isdigit() or len(secret) < MIN_SECRET or int(version) in found:
+            found.clear()
+            break
+        found[int(version)] = secret.encode()
+    if not found:
+        form = f"one secret of at least {MIN_SECRET} characters, or several as 1=OLD 2=NEW"
+        raise FreeholdError(Kind.NOT_READY, f"FREEHOLD_PEPPER is to be {form}; `freehold secrets` makes one")
+    return found
+
+
+def check_token(settings: ProcessSettings) -> None:
+    """Raises `FreeholdError` NOT_READY for a token that is missing or short."""
+    if len(settings.token.get_secret_value()) < MIN_SECRET:
+        raise FreeholdError(
+            Kind.NOT_READY,
+            f"FREEHOLD_TOKEN is to have at least {MIN_SECRET} characters; `freehold secrets` makes one",
+        )

@@ -1,0 +1,27 @@
+"""Audit."""
+
+from __future__ import annotations
+
+from services.audit import app
+from services.audit.republish import GrpcRepublish
+from services.audit.settings import AuditSettings
+from services.cli.deployed.given import Given
+from services.cli.deployed.roles import Role
+
+
+async def build(given: Given) -> Role:
+    """Raises `FreeholdError` where the log's key cannot be used."""
+    settings = given.settings
+    republish = GrpcRepublish(
+        given.channel(settings.billing_target, given.token),
+        given.channel(settings.control_target, given.token),
+    )
+    service = app.build(
+        given.named(AuditSettings()),
+        given.platform,
+        given.topics,
+        await given.database(),
+        settings.audit_folder,
+        republish,
+    )
+    return Role(service)

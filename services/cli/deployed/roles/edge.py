@@ -1,0 +1,24 @@
+"""The edge."""
+
+from __future__ import annotations
+
+from services.cli.deployed.given import Given
+from services.cli.deployed.roles import Role
+from services.edge import app
+from services.edge.owner.owner import Owner
+from services.edge.settings import EdgeSettings
+from services.edge.sources import GrpcReceipts, GrpcUsage
+
+
+async def build(given: Given) -> Role:
+    """Its clients' keys are all it knows: usage and receipts are asked for in the client's own name."""
+    settings = EdgeSettings()
+    service = app.build(
+        settings,
+        given.platform,
+        Owner(given.platform, given.numbers(lanes=settings.lanes)),
+        given.credentials(""),
+        GrpcUsage(given.channel(given.settings.billing_target)),
+        GrpcReceipts(given.channel(given.settings.audit_target)),
+    )
+    return Role(service)
