@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
+from typing import Protocol
 
-from shared.bus.chaos import ChaosBus
-from shared.bus.local import LocalBus
 from shared.bus.ports import Bus, BusError, Headers, Position, Reader, Record, RecordTooLarge, TopicPartition
-from shared.bus.topics import load_topics
-from shared.host import system_host
+from shared.bus.topics import Topics
+from shared.host import Host
 
 
-class World:
-    """Buses over one place of storage. `seed` None is a good day."""
+class World(Protocol):
+    """Buses over one place of storage."""
 
-    def __init__(self, folder: Path, seed: int | None = None) -> None:
-        self.host = system_host()
-        self.topics = load_topics("embedded")
-        self._path = folder / "bus.db"
-        self._seed = seed
-        self._opened: list[LocalBus] = []
+    host: Host
+    topics: Topics
 
     @property
     def orderly(self) -> bool:
         """Whether nothing is duplicated, delayed, revoked or lost unasked."""
-        return self._seed is None
 
-    async def bus(self, cap_bytes: int = 64 << 20) -> Bus:
-        """A bus on this world's storage; what an earlier one kept only in memory is gone."""
-        bus = LocalBus(self.host, self.topics, self._path, cap_bytes=cap_bytes, kept_bytes=cap_bytes // 4)
-        await bus.start()
-        self._opened.append(bus)
-        if self._seed is None:
-            return bus
-        return ChaosBus(bus, self.host.clock, random.Random(self._seed))
+    async def bus(self) -> Bus:
+        """Another life of the process; one that was opened before was killed."""
 
     async def end(self) -> None:
         """Close what the test left open."""
-        for bus in self._opened:
-            await bus.close()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

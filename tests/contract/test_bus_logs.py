@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from shared.bus.ports import Bus, BusError, BusFull, BusTimeout, RecordTooLarge, Start, TopicPartition
-from tests.contract.bus_world import World, insist, nothing, read, read_all, send
+from shared.bus.ports import Bus, BusError, RecordTooLarge, Start, TopicPartition
+from tests.contract.bus_world import World, read, read_all, send
 
 LANE = TopicPartition("replies", 3)
 USAGE = [TopicPartition("usage", number) for number in range(4)]
@@ -103,26 +103,6 @@ async def test_a_record_above_the_limit_is_refused_and_not_written(bus: Bus, top
         await send(bus, topic, bytes(limit - 10), (("name", b"content"),), partition=0)
     await send(bus, topic, bytes(limit - 11), (("name", b"content"),), partition=0)
     assert {len(record.value) for record in await read_all(reader)} == {limit - 11}
-
-
-async def test_a_full_topic_refuses_and_never_waits_for_its_readers(world: World) -> None:
-    bus = await world.bus(cap_bytes=200_000)
-    reader = await bus.group(["frames"], "moderation.output", "m", nothing, nothing)
-    with pytest.raises(BusFull):
-        await fill(bus, 1000)
-    # Once its reader has read and committed there is room again.
-    await read_all(reader)
-    await insist(lambda: reader.commit(reader.positions()))
-    await fill(bus, 1)
-
-
-async def fill(bus: Bus, records: int) -> None:
-    while records:
-        try:
-            await bus.publish("frames", bytes(2000), partition=records % 8)
-        except BusTimeout:
-            continue
-        records -= 1
 
 
 async def test_a_reader_from_the_end_gets_what_comes_after(bus: Bus) -> None:
@@ -232,28 +212,6 @@ async def test_offsets_go_on_after_a_kill(world: World) -> None:
     before = await send(await world.bus(), "usage", b"before", partition=0)
     after = await send(await world.bus(), "usage", b"after", partition=0)
     assert after.offset > before.offset
-
-
-async def test_transit_is_gone_after_a_kill(world: World) -> None:
-    await send(await world.bus(), "requests", b"text of a prompt", partition=0)
-    reader = await (await world.bus()).assign([TopicPartition("requests", 0)], Start.BEGINNING)
-    assert await read_all(reader) == []
-
-
-async def test_a_config_topic_keeps_the_newest_of_each_key(world: World) -> None:
-    bus = await world.bus()
-    config = TopicPartition("config", 0)
-    early = await bus.assign([config], Start.BEGINNING)
-    for version in range(5):
-        for key in (b"price/a", b"price/b"):
-            await send(bus, "config", b"%s=%d" % (key, version), key=key)
-    last = await send(bus, "config", b"marker", key=b"marker")
-    assert (await read(early, 11))[-1].value == b"marker"
-    late = await (await world.bus()).assign([config], Start.BEGINNING)
-    records = await read(late, 3)
-    assert [record.value for record in records] == [b"price/a=4", b"price/b=4", b"marker"]
-    assert records[-1].offset >= last.offset  # a version stays what it was
-    assert late.positions()[config] == (await late.end_offsets())[config]
 
 
 async def test_a_config_record_needs_a_key(bus: Bus) -> None:
