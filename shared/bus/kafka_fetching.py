@@ -1,6 +1,6 @@
 """One life of the library's consumer.
 
-Reached into: whether its tasks live, when a partition was last answered, a graceful leave for static
+Reached into: a wake-up that its fetcher misses, whether its tasks live, when a partition was last answered, a graceful leave for static
 members, and the moment before a member that the group no longer knows would join again. There the
 library would take the place back from whoever has it now; ours asks first.
 """
@@ -34,6 +34,21 @@ SUFFIX = len("-") + 36
 DAY_MS = 86_400_000
 
 Moved = Callable[[list[TopicPartition]], Awaitable[None]]
+
+
+class _InFlight(set[int]):
+    """Brokers with a fetch on its way. Leaving wakes the library's fetcher: where a fetch ends in the very
+    turn in which the fetcher is woken by something else, it sees the broker as busy and the fetch as seen
+    to, and waits for its time-out with nothing on its way.
+    """
+
+    def __init__(self, fetcher: Any) -> None:
+        super().__init__()
+        self._fetcher = fetcher
+
+    def discard(self, node: int) -> None:
+        super().discard(node)
+        self._fetcher._notify(self._fetcher._wait_consume_future)
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -108,6 +123,7 @@ class ConsumerLife:
         try:
             async with asyncio.timeout(self._timing.request * 2):
                 await self._consumer.start()
+            self._consumer._fetcher._in_flight = _InFlight(self._consumer._fetcher)
         except (KafkaError, TimeoutError) as error:
             await self.end(leave=False)
             raise told(error, "connecting") from error
