@@ -1,8 +1,9 @@
 """One life of the library's consumer.
 
-Reached into: a wake-up that its fetcher misses, whether its tasks live, when a partition was last answered, a graceful leave for static
-members, and the moment before a member that the group no longer knows would join again. There the
-library would take the place back from whoever has it now; ours asks first.
+Reached into: a wake-up that its fetcher misses, whether its tasks live, when a partition was last
+answered, a graceful leave for static members, and the moment before a member that the group no longer
+knows would join again. There the library would take the place back from whoever has it now; ours asks
+first.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ DAY_MS = 86_400_000
 Moved = Callable[[list[TopicPartition]], Awaitable[None]]
 
 
-class _InFlight(set[int]):
+class _InFlight(set[Any]):
     """Brokers with a fetch on its way. Leaving wakes the library's fetcher: where a fetch ends in the very
     turn in which the fetcher is woken by something else, it sees the broker as busy and the fetch as seen
     to, and waits for its time-out with nothing on its way.
@@ -46,7 +47,7 @@ class _InFlight(set[int]):
         super().__init__()
         self._fetcher = fetcher
 
-    def discard(self, node: int) -> None:
+    def discard(self, node: object) -> None:
         super().discard(node)
         self._fetcher._notify(self._fetcher._wait_consume_future)
 
