@@ -25,10 +25,16 @@ COLUMNS_WIDTH = 68
 @click.command()
 def status() -> None:
     """Show which services run and whether they are ready."""
-    found = ask(lambda to: PlatformStub(to.control).GetStatus(pb.GetStatusRequest()))
-    rows = [[row.service, "ready" if row.ready else "not ready", row.reason] for row in found.services]
-    show(f"Freehold {found.version}, up {found.uptime_s:.0f} s", ["service", "state", "reason"], rows)
-    if not all(row.ready for row in found.services):
+
+    async def question(to: Channels) -> list[pb.GetStatusResponse]:
+        return [await PlatformStub(one).GetStatus(pb.GetStatusRequest()) for one in dict.fromkeys(to)]
+
+    found = ask(question)
+    services = [row for process in found for row in process.services]
+    rows = [[row.service, "ready" if row.ready else "not ready", row.reason] for row in services]
+    up_s = min(process.uptime_s for process in found)
+    show(f"Freehold {found[0].version}, up {up_s:.0f} s", ["service", "state", "reason"], rows)
+    if not all(row.ready for row in services):
         raise SystemExit(1)
 
 
@@ -36,7 +42,18 @@ def status() -> None:
 @click.argument("request")
 def trace(request: str) -> None:
     """Show one request's hops with their times."""
-    found = ask(lambda to: PlatformStub(to.control).GetTrace(pb.GetTraceRequest(request=request)))
+
+    async def question(to: Channels) -> pb.GetTraceResponse:
+        if len(set(to)) > 1:
+            fail(
+                "each process keeps its own spans only; the whole trace is where FREEHOLD_OTLP_ENDPOINT leads"
+            )
+        answer: pb.GetTraceResponse = await PlatformStub(to.control).GetTrace(
+            pb.GetTraceRequest(request=request)
+        )
+        return answer
+
+    found = ask(question)
     console = Console()
     table = Table(
         title=f"Trace {found.trace_id.hex()}", title_justify="left", header_style="bold", box=SIMPLE_HEAD

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from services.cli.demo import demo
 from services.cli.faults import faults
-from services.cli.inspect import ledger, status, trace
-from services.cli.migrate import migrate
-from services.cli.operate import budgets, keys, models, prices
-from services.cli.receipts import receipt
-from services.cli.secrets import secrets
-from services.cli.serve import serve, welcome
 from services.cli.session import fail
-from services.cli.topics import topics
-from services.cli.up import up
+
+COMMANDS = {
+    # The embedded platform.
+    "up": "up",
+    "demo": "demo",
+    "trace": "inspect",
+    # A deployed one.
+    "secrets": "secrets",
+    "topics": "topics",
+    "migrate": "migrate",
+    "serve": "serve",
+    "welcome": "serve",
+    # Both.
+    "status": "inspect",
+    "ledger": "inspect",
+    "receipt": "receipts",
+    "keys": "operate",
+    "budgets": "operate",
+    "prices": "operate",
+    "models": "operate",
+}
+"""Each command's name -> the module of `services.cli` that holds it, imported only when it is called."""
 
 
 class Freehold(click.Group):
     """Ends with one line where a setting is wrong, whichever service it is for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        del ctx
+        if (module := COMMANDS.get(cmd_name)) is None:
+            return None
+        found: click.Command = getattr(importlib.import_module(f"services.cli.{module}"), cmd_name)
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -37,14 +64,3 @@ class Freehold(click.Group):
 @click.group(cls=Freehold, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """An LLM service that its operator owns."""
-
-
-COMMANDS = (
-    *(up, demo, trace),
-    *(secrets, topics, migrate, serve, welcome),
-    *(status, ledger, receipt, keys, budgets, prices, models),
-)
-"""Of the embedded platform; of a deployed one; of both."""
-
-for command in COMMANDS:
-    main.add_command(command)

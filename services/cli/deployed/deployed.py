@@ -23,9 +23,7 @@ from shared.platform import Platform
 from shared.pulses import PULSES, Pulses
 from shared.rpc import platform as platform_rpc
 from shared.rpc.server import RpcServer
-from shared.storage.database import Database, DatabaseError, DatabaseRefused
-from shared.storage.postgres import open_postgres
-from shared.storage.settings import DatabaseSettings
+from shared.storage.database import DatabaseError, DatabaseRefused
 from shared.telemetry import Telemetry, TelemetrySettings
 
 log = logging.getLogger(__name__)
@@ -88,7 +86,7 @@ class Deployed:
         platform = self._platform()
         await platform.config.start()
         self._endings.within(FLUSH_S, platform.config.stop)
-        given = Given(self._settings, platform, self._topics, self._database, self._close_later)
+        given = Given(self._settings, platform, self._topics, self._until, self._close_later)
         role = await roles.build(self._name, given)
         self._service = role.service
         server = await self._serve(platform, given, role.service)
@@ -129,11 +127,6 @@ class Deployed:
             pulses=Pulses(self._bus, self._host, listen=listens),
         )
 
-    async def _database(self) -> Database:
-        settings = DatabaseSettings()
-        self._waits_for = "waiting for PostgreSQL"
-        return await self._until("PostgreSQL", lambda: open_postgres(settings, self._name, self._host))
-
     async def _serve(self, platform: Platform, given: Given, service: Service) -> RpcServer:
         server = RpcServer(given.credentials(given.token))
         names = service.register(server.server)
@@ -154,11 +147,14 @@ class Deployed:
             await self._host.clock.sleep(HEALTH_S)
 
     async def _until(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's result, however long a fault of the surroundings keeps it; said once."""
+        """See `Until`; said once."""
         said = False
+        before, self._waits_for = self._waits_for, f"waiting for {what}"
         while True:
             try:
-                return await call()
+                found = await call()
+                self._waits_for = before
+                return found
             except (BusRefused, DatabaseRefused):
                 raise
             except (BusError, DatabaseError) as error:

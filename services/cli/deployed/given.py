@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 
@@ -16,12 +16,19 @@ from shared.platform import Platform
 from shared.rpc.channel import connect
 from shared.rpc.numbers import ControlNumbers, FixedNumbers, Numbers
 from shared.settings import Settings
-from shared.storage.database import Database
 
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
 
 MIN_SECRET = 32
 """Characters of a secret that the process trusts."""
+
+
+class Until(Protocol):
+    """Repeats a call until a fault of the bus or the database is over."""
+
+    async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's result. Raises `BusRefused` and `DatabaseRefused`, which waiting does not mend."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ class Given:
     settings: ProcessSettings
     platform: Platform
     topics: Topics
-    database: Callable[[], Awaitable[Database]]
-    """Opens the service's own schema; waits while the server cannot be reached."""
+    until: Until
+    """Waits for what the service stands on."""
     on_stop: Callable[[Callable[[], Awaitable[None]]], None]
     """Called with what is to be closed after the service."""
 

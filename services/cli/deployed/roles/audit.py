@@ -7,6 +7,7 @@ from services.audit.republish import GrpcRepublish
 from services.audit.settings import AuditSettings
 from services.cli.deployed.given import Given
 from services.cli.deployed.roles import Role
+from services.cli.deployed.storing import open_database
 
 
 async def build(given: Given) -> Role:
@@ -20,7 +21,7 @@ async def build(given: Given) -> Role:
         given.named(AuditSettings()),
         given.platform,
         given.topics,
-        await given.database(),
+        await open_database(given, "audit"),
         settings.audit_folder,
         republish,
     )
