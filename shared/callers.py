@@ -39,20 +39,23 @@ Authenticate = Callable[[str], Caller | None]
 
 
 class Credentials:
-    """Knows the process's own token and every key of the configuration, the latter by its hash alone."""
+    """Knows the platform's own tokens and every key of the configuration, the latter by its hash alone.
+    There are two tokens while one is replaced by the next.
+    """
 
     def __init__(
-        self, configuration: Configuration, peppers: Mapping[int, bytes], clock: Clock, token: str = ""
+        self, configuration: Configuration, peppers: Mapping[int, bytes], clock: Clock, *tokens: str
     ) -> None:
         if not all(peppers.values()):
             raise FreeholdError(Kind.INTERNAL, "the key pepper is empty")
         self._configuration = configuration
         self._peppers = peppers
         self._clock = clock
-        self._token = token.encode()
+        self._tokens = [token.encode() for token in tokens if token]
 
     def __call__(self, secret: str) -> Caller | None:
-        if self._token and hmac.compare_digest(secret.encode(), self._token):
+        given = secret.encode()
+        if any([hmac.compare_digest(given, token) for token in self._tokens]):  # noqa: C419 - all, always
             return OPERATOR
         for version, pepper in self._peppers.items():
             key = self._configuration.keys_by_hash.get(hash_key(secret, pepper))

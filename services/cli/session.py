@@ -12,9 +12,11 @@ from typing import NamedTuple, NoReturn, TypeVar
 import click
 import grpc
 
+from services.cli.deployed.given import tokens
 from services.cli.deployed.settings import ProcessSettings
 from services.cli.embedded.home import Home
 from services.cli.embedded.settings import EmbeddedSettings
+from shared.errors import FreeholdError
 from shared.files import SystemFiles
 from shared.rpc.channel import connect
 
@@ -37,6 +39,13 @@ def near(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+def _first(settings: ProcessSettings) -> str:
+    try:
+        return tokens(settings)[0]
+    except FreeholdError as error:
+        fail(error.message)
+
+
 class Channels(NamedTuple):
     """The internal gRPC of the services that operators ask; one process may answer for all."""
 
@@ -52,7 +61,8 @@ def ask(question: Callable[[Channels], Awaitable[T]]) -> T:
     `FREEHOLD_HOME`.
     """
     settings = ProcessSettings()
-    if token := settings.token.get_secret_value():
+    if settings.token.get_secret_value():
+        token = _first(settings)
         targets = (settings.control_target, settings.billing_target, settings.audit_target)
         places = ", ".join(dict.fromkeys(targets))
         nobody = f"no answer at {places}; FREEHOLD_CONTROL_TARGET and its like name other places"

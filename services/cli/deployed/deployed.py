@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from services.cli.deployed import roles
-from services.cli.deployed.given import Given, check_token, peppers
+from services.cli.deployed.given import Given, peppers, tokens
 from services.cli.deployed.operations import Operations
 from services.cli.deployed.settings import ProcessSettings
 from services.cli.endings import Endings
@@ -43,7 +43,7 @@ class Deployed:
         self, name: str, settings: ProcessSettings, telemetry: TelemetrySettings, host: Host
     ) -> None:
         """`name` is one of `roles.NAMES`. Raises `FreeholdError` for secrets that are missing."""
-        check_token(settings)
+        tokens(settings)
         peppers(settings)
         self._name = name
         self._settings = settings
@@ -128,7 +128,7 @@ class Deployed:
         )
 
     async def _serve(self, platform: Platform, given: Given, service: Service) -> RpcServer:
-        server = RpcServer(given.credentials(given.token))
+        server = RpcServer(given.credentials(*tokens(self._settings)))
         names = service.register(server.server)
         names += platform_rpc.register(server.server, platform_rpc.PlatformServicer(platform, [service]))
         address = f"{self._settings.rpc_host}:{self._settings.rpc_port}"

@@ -45,8 +45,8 @@ class Given:
 
     @property
     def token(self) -> str:
-        """What services show each other."""
-        return self.settings.token.get_secret_value()
+        """What this process shows the other services."""
+        return tokens(self.settings)[0]
 
     def named(self, chosen: S) -> S:
         """A service's settings, with this replica's name as its `member` where the setting names none."""
@@ -54,10 +54,10 @@ class Given:
             return chosen
         return chosen.model_copy(update={"member": self.settings.instance})
 
-    def credentials(self, token: str) -> Credentials:
-        """Every key of the configuration, and the token where it is not empty."""
+    def credentials(self, *tokens: str) -> Credentials:
+        """Every key of the configuration, and these tokens."""
         platform = self.platform
-        return Credentials(platform.configuration, peppers(self.settings), platform.host.clock, token)
+        return Credentials(platform.configuration, peppers(self.settings), platform.host.clock, *tokens)
 
     def channel(self, target: str, token: str = "") -> grpc.aio.Channel:
         """To the internal gRPC of another service."""
@@ -92,10 +92,14 @@ def peppers(settings: ProcessSettings) -> Mapping[int, bytes]:
     return found
 
 
-def check_token(settings: ProcessSettings) -> None:
-    """Raises `FreeholdError` NOT_READY for a token that is missing or short."""
-    if len(settings.token.get_secret_value()) < MIN_SECRET:
+def tokens(settings: ProcessSettings) -> list[str]:
+    """What is accepted, of which the first is shown. Raises `FreeholdError` NOT_READY, without the secret,
+    for one that is missing or short.
+    """
+    found = settings.token.get_secret_value().split()
+    if not found or min(map(len, found)) < MIN_SECRET:
         raise FreeholdError(
             Kind.NOT_READY,
             f"FREEHOLD_TOKEN is to have at least {MIN_SECRET} characters; `freehold secrets` makes one",
         )
+    return found

@@ -10,17 +10,19 @@ import click
 import grpc
 import httpx
 
+from services.cli.deployed.given import tokens
 from services.cli.deployed.settings import ProcessSettings, WelcomeSettings
 from services.cli.embedded.home import Home
 from services.cli.remote_control import RemoteControl
 from services.cli.session import fail
-from services.control.seed import DemoKeys, seed_demo
+from services.control.seed import ORGANISATION, seed_demo
 from shared.files import SystemFiles
 from shared.host import Host, system_host
 from shared.rpc.channel import connect
 
 RETRY_S = 0.5
 REQUEST_S = 60.0
+NAMES = {"OPENAI_API_KEY", "FREEHOLD_ADMIN_KEY"}
 
 T = TypeVar("T")
 
@@ -38,9 +40,7 @@ async def _welcome(settings: WelcomeSettings, host: Host) -> str:
     opening = _Opening(settings, host)
     home = Home(settings.home, SystemFiles())
     host.files.make_folder(home.path)
-    values = home.read_demo()
-    if not {"OPENAI_API_KEY", "FREEHOLD_ADMIN_KEY"} <= values.keys():
-        values = await opening.seed()
+    values = await opening.keys(home.read_demo())
     home.write_demo({**values, "OPENAI_BASE_URL": settings.public_url})
     model = await opening.first_answer(values["OPENAI_API_KEY"])
     return _text(settings.public_url, model, values["OPENAI_API_KEY"])
@@ -54,23 +54,25 @@ class _Opening:
         self._clock = host.clock
         self._until = host.clock.monotonic() + settings.welcome_timeout_s
 
-    async def seed(self) -> dict[str, str]:
-        """The demo's keys."""
-        made = await self._insist(self._seed)
-        return {"OPENAI_API_KEY": made.client, "FREEHOLD_ADMIN_KEY": made.admin}
+    async def keys(self, kept: dict[str, str]) -> dict[str, str]:
+        """The demo's keys: those that were kept, where this platform made them, else new ones."""
+        return await self._insist(lambda: self._keys(kept))
 
     async def first_answer(self, key: str) -> str:
         """The model that answered."""
         return await self._insist(lambda: self._ask(key))
 
-    async def _seed(self) -> DemoKeys:
+    async def _keys(self, kept: dict[str, str]) -> dict[str, str]:
         process = ProcessSettings()
-        async with connect(process.control_target, process.token.get_secret_value()) as channel:
+        async with connect(process.control_target, tokens(process)[0]) as channel:
             control = RemoteControl(channel)
             await control.load()
             if not control.known.models:
                 raise _NotYet("control offers no model yet")
-            return await seed_demo(control)
+            if ORGANISATION in control.known.organisations and kept.keys() >= NAMES:
+                return kept
+            made = await seed_demo(control)
+            return {"OPENAI_API_KEY": made.client, "FREEHOLD_ADMIN_KEY": made.admin}
 
     async def _ask(self, key: str) -> str:
         headers = {"Authorization": f"Bearer {key}"}

@@ -29,7 +29,8 @@ class ProcessSettings(Settings):
     token: SecretStr = Field(
         default=SecretStr(""),
         description="What services and operators show each other on the internal gRPC; the same for all, best"
-        " as `FREEHOLD_TOKEN_FILE`. At least 32 characters.",
+        " as `FREEHOLD_TOKEN_FILE`. At least 32 characters. While one is replaced by the next: both, with a"
+        " space between; the first is shown, both are accepted.",
     )
     pepper: SecretStr = Field(
         default=SecretStr(""),

@@ -39,3 +39,9 @@ def test_no_token_is_no_credential() -> None:
     assert with_token("token") is OPERATOR
     for wrong in ("", "toke", "token ", "tokené", "\x00"):
         assert with_token(wrong) is None
+
+
+def test_while_a_token_is_replaced_both_are_good() -> None:
+    known = Credentials(Configuration(), {1: b"pepper"}, SteppedClock(), "old", "new")
+    assert known("old") is known("new") is OPERATOR
+    assert known("old new") is None

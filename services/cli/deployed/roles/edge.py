@@ -17,7 +17,7 @@ async def build(given: Given) -> Role:
         settings,
         given.platform,
         Owner(given.platform, given.numbers(lanes=settings.lanes)),
-        given.credentials(""),
+        given.credentials(),
         GrpcUsage(given.channel(given.settings.billing_target)),
         GrpcReceipts(given.channel(given.settings.audit_target)),
     )
