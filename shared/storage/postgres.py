@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_CONFLICTS: Final = 8
+MOST_CONFLICTS: Final = 6
 """Times that a transaction is run again because others were in its way."""
 MOST_TWINS: Final = 2
 """Times that one is run again that would have written a row twice: another may have been first, and is

@@ -1,5 +1,7 @@
 """Reservations end when nobody can own them any more, and not before."""
 
+import pytest
+
 from services.billing.books.expiry import BATCH
 from services.billing.books.reserving import GRACE_MS
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
@@ -7,6 +9,8 @@ from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_YES
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_CANCELLED, TERMINAL_STATE_FAILED
 from shared.money import line
 from tests.unit.billing.world import NOW_NS, World, budget, closed, usage
+
+pytestmark = pytest.mark.usefixtures("both")
 
 NOW_MS = NOW_NS // 1_000_000
 EXPIRY = NOW_MS + 60_000 + GRACE_MS

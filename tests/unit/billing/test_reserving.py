@@ -13,6 +13,8 @@ from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed, Req
 from shared.errors import Kind
 from tests.unit.billing.world import KEY, NOW_NS, PROJECT, World, budget, closed, ids
 
+pytestmark = pytest.mark.usefixtures("both")
+
 NOW_MS = NOW_NS // 1_000_000
 WORST = 64 * 150_000 // 1000 + 1 + 32 * 600_000 // 1000
 ALL_LEVELS = [

@@ -14,6 +14,8 @@ from shared.contracts.freehold.platform.v1.outcome_pb2 import (
 from shared.money import line
 from tests.unit.billing.world import NOW_NS, TRACE, World, budget, closed, facts, ids, usage
 
+pytestmark = pytest.mark.usefixtures("both")
+
 NOW_MS = NOW_NS // 1_000_000
 TOTAL = line(32, 150_000) + line(8, 30_000) + line(16, 600_000)
 BOOKS = {

@@ -10,6 +10,8 @@ from services.billing.tables import metadata, requests
 from shared.storage.migrations import drift
 from tests.unit.billing.world import World, budget
 
+pytestmark = pytest.mark.usefixtures("both")
+
 
 def test_the_migrated_schema_is_the_declared_one(tmp_path: Path) -> None:
     assert drift(tmp_path / "billing.db", "billing", metadata) == []

@@ -8,6 +8,8 @@ from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_NO, ACCEPTED_Y
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_CANCELLED, TERMINAL_STATE_FAILED
 from tests.unit.billing.world import NOW_NS, World, budget, closed, ids, usage
 
+pytestmark = pytest.mark.usefixtures("both")
+
 
 @pytest.fixture
 def world() -> World:

@@ -16,6 +16,8 @@ from shared.host import system_host
 from shared.telemetry import Telemetry, TelemetrySettings
 from tests.unit.billing.world import ORGANISATION, PROJECT, World, budget, closed, usage
 
+pytestmark = pytest.mark.usefixtures("both")
+
 T = TypeVar("T")
 
 

@@ -1,21 +1,18 @@
-"""Billing's books in memory, and the events of made-up requests."""
+"""Billing's books, and the events of made-up requests."""
 
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection
 
 from services.billing.books.booking import Booked
 from services.billing.books.expiry import expire, expire_earlier
 from services.billing.books.reserving import Ask, idempotency, reserve
 from services.billing.books.rows import RequestRow, read_requests
 from services.billing.books.settling import Batch, CloseEvent, Settled, UsageEvent, settle_batch
-from services.billing.tables import metadata
 from services.billing.terms import Size, terms
 from shared.bus.ports import Record
 from shared.clock import SystemClock
@@ -31,6 +28,8 @@ from shared.contracts.freehold.edge.v1.events_pb2 import (
 from shared.contracts.freehold.inference.v1.events_pb2 import ChoiceUsage, UsageRecorded
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_COMPLETED, TerminalState
 from shared.ids import Ids
+from shared.storage.sql import select
+from tests.unit.billing.books import Books, Memory
 
 T = TypeVar("T")
 
@@ -117,18 +116,18 @@ def usage(
 class World:
     """The books and what may happen to them; each call is one transaction."""
 
+    open: ClassVar[Callable[[], Books]] = Memory
+
     def __init__(self, *budgets: config.Budget, zone: str = "UTC") -> None:
         self.configuration = configured(*budgets, zone=zone)
-        self.engine = memory()
+        self.books = type(self).open()
         self._offsets: dict[tuple[str, int], int] = {}
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.begin() as connection:
-            return work(connection)
+        return self.books.run(work)
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
-        with self.engine.begin() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(statement, parameters)]
+        return self.run(lambda connection: [tuple(row) for row in select(connection, statement, parameters)])
 
     def row(self, request: str) -> RequestRow:
         return self.run(lambda connection: read_requests(connection, [request]))[request]
@@ -183,16 +182,8 @@ class World:
         return self.run(lambda connection: expire_earlier(connection, incarnation, NOW_NS))
 
     def forge(self, statement: str, *parameters: object) -> None:
-        """Change the books as somebody with the file in hand could."""
-        with self.engine.connect() as connection:
-            raw = connection.connection.dbapi_connection
-            assert raw is not None
-            for pragma in ("foreign_keys=OFF", "ignore_check_constraints=ON"):
-                raw.execute(f"PRAGMA {pragma}")
-            changed = raw.execute(statement, parameters).rowcount
-            for pragma in ("foreign_keys=ON", "ignore_check_constraints=OFF"):
-                raw.execute(f"PRAGMA {pragma}")
-        assert changed
+        """Change the books as somebody with the files in hand could."""
+        assert self.books.forge(statement, parameters)
 
     def accounts(self) -> dict[str, int]:
         rows = self.rows("SELECT account, SUM(amount) FROM lines GROUP BY account ORDER BY account")
@@ -208,24 +199,6 @@ class World:
     def _next(self, topic: str, count: int) -> int:
         self._offsets[topic, 0] = self._offsets.get((topic, 0), 0) + count
         return self._offsets[topic, 0]
-
-
-def memory() -> Engine:
-    """An empty database in memory, with transactions of our own."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-
-    @event.listens_for(engine, "connect")
-    def _manual(raw: sqlite3.Connection, record: object) -> None:
-        del record
-        raw.isolation_level = None
-        raw.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    metadata.create_all(engine)
-    return engine
 
 
 def _record(topic: str, value: bytes) -> Record:
