@@ -21,7 +21,7 @@ from services.audit.tlog.tiles import bundle_path, decode_bundle, tile_path, til
 from shared.files import SystemFiles
 from shared.host import Host, system_host
 from shared.storage.database import Database
-from shared.storage.migrations import open_database
+from tests.integration.stores import open_store
 
 T = TypeVar("T")
 SIGNER = Signer("example.com/log", bytes(range(32)))
@@ -108,7 +108,7 @@ class CrashingDatabase:
 async def life(home: Path, fuse: Fuse | None = None, signer: Signer = SIGNER) -> AsyncIterator[Log]:
     """One life of a process that owns the log; it may end by `Crash`."""
     host: Host = system_host()
-    database = await open_database(home / "audit.db", "audit", host)
+    database = await open_store(home, "audit", host)
     executor = host.executor("audit")
     used: Database = database
     if fuse:

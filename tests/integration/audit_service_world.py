@@ -28,8 +28,8 @@ from shared.ids import Ids
 from shared.platform import Platform
 from shared.pulses import Pulses
 from shared.storage.database import Database
-from shared.storage.migrations import open_database
 from shared.telemetry import Recorder, Telemetry, TelemetrySettings, format_traceparent
+from tests.integration.stores import open_store
 
 TOPICS = load_topics("embedded")
 ANSWER = "Forty-two – 四十二"
@@ -98,8 +98,13 @@ async def life(home: Path, files: Files | None = None, **changes: object) -> Asy
         origin=ORIGIN, batch_interval_ms=5, checkpoint_interval_ms=5, gap_age_s=0.05, gap_period_s=0.02
     )
     settings = settings.model_copy(update=changes)
-    database = await open_database(home / "audit.db", "audit", host)
-    service = build(settings, platform, TOPICS, database, home / "audit", writer)
+    database = await open_store(home, "audit", host)
+    try:
+        service = build(settings, platform, TOPICS, database, home / "audit", writer)
+    except BaseException:
+        await database.close()
+        await bus.close()
+        raise
     try:
         await service.start()
         assert not service.readiness().ready, "facts are not taken before the configuration is there"

@@ -30,9 +30,9 @@ from shared.ids import Ids, event_id
 from shared.platform import Platform
 from shared.pulses import Pulses
 from shared.storage.database import Database
-from shared.storage.migrations import open_database
 from shared.telemetry import Telemetry, TelemetrySettings, format_traceparent
 from shared.telemetry.trace import SpanRow, TraceContext
+from tests.integration.stores import open_store
 from tests.unit.billing.world import KEY, MODEL, ORGANISATION, PROJECT, closed, configured, usage
 
 TOPICS = load_topics("embedded")
@@ -206,7 +206,7 @@ async def life(home: Path, *budgets: config.Budget, **changes: object) -> AsyncI
     reader = ConfigReader(bus, host, configuration)
     pulses = Pulses(bus, host)
     platform = Platform(host, bus, telemetry, configuration, reader, pulses)
-    database = await open_database(home / "billing.db", "billing", host)
+    database = await open_store(home, "billing", host)
     settings = BillingSettings(sweep_period_s=0.01).model_copy(update=changes)
     service = build(settings, platform, TOPICS, database)
     answers = await bus.assign([TopicPartition("replies", LANE)], Start.END)

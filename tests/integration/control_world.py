@@ -31,9 +31,9 @@ from shared.pulses import Pulses
 from shared.rpc import platform as platform_rpc
 from shared.rpc.channel import connect
 from shared.rpc.server import RpcServer
-from shared.storage.migrations import open_database
 from shared.telemetry import Telemetry, TelemetrySettings
 from tests.integration.stepped_clock import SteppedClock, until
+from tests.integration.stores import open_store
 from tests.unit.shared.faulty_bus import FaultyBus
 
 TOKEN = "the process's own token"
@@ -109,7 +109,7 @@ class ControlWorld:
             config=ConfigReader(self.bus, host, self.configuration),
             pulses=Pulses(bus, host),
         )
-        self.database = await open_database(self._folder / "control.db", "control", host)
+        self.database = await open_store(self._folder, "control", host)
         self.service = app.build(ControlSettings(), self.platform, self.database, self._peppers)
         self.keeper = self.service.keeper
         await self.platform.config.start()

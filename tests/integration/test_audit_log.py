@@ -13,42 +13,43 @@ from services.audit.tlog import merkle
 from services.audit.tlog.checkpoint import open_checkpoint
 from services.audit.tlog.merkle import leaf_hash
 from shared.host import system_host
-from shared.storage.migrations import drift, open_database
+from shared.storage.migrations import drift
 from tests.integration.audit_log_world import SIGNER, check_folder, facts, life
+from tests.integration.stores import open_store
 
 
-async def test_facts_become_leaves_files_and_a_signed_checkpoint(tmp_path: Path) -> None:
+async def test_facts_become_leaves_files_and_a_signed_checkpoint(home: Path) -> None:
     given = facts(1, 600)
-    async with life(tmp_path) as log:
+    async with life(home) as log:
         assert await log.checkpoint() == ""
-        assert not (tmp_path / "log" / "checkpoint").exists()
+        assert not (home / "log" / "checkpoint").exists()
         for start in range(0, 600, 37):
             assert await log.append(given[start : start + 37]) == len(given[start : start + 37])
             await log.publish()
         assert await log.publish() == await log.checkpoint()
-    check_folder(tmp_path, [fact.entry for fact in given])
-    full = tmp_path / "log" / "tile" / "0"
+    check_folder(home, [fact.entry for fact in given])
+    full = home / "log" / "tile" / "0"
     assert not (full / "000.p").exists(), "partial forms go once the full tile is there"
     assert (full / "002.p" / "88").exists()
     assert (full / "002.p" / "80").exists(), "a size that was signed keeps its partial tiles until then"
 
 
-async def test_the_same_fact_twice_has_one_leaf(tmp_path: Path) -> None:
+async def test_the_same_fact_twice_has_one_leaf(home: Path) -> None:
     given = facts(1, 5)
-    async with life(tmp_path) as log:
+    async with life(home) as log:
         assert await log.append(given[:3]) == 3
         assert await log.append(given) == 2
         assert await log.append([given[0], given[0], *facts(6, 1), *facts(6, 1)]) == 1
         assert await log.append(given) == 0
         await log.publish()
-    async with life(tmp_path) as log:
+    async with life(home) as log:
         assert await log.append(given) == 0
         await log.publish()
-    check_folder(tmp_path, [fact.entry for fact in facts(1, 6)])
+    check_folder(home, [fact.entry for fact in facts(1, 6)])
 
 
-async def test_evidence_once_a_checkpoint_holds_the_entry(tmp_path: Path) -> None:
-    async with life(tmp_path) as log:
+async def test_evidence_once_a_checkpoint_holds_the_entry(home: Path) -> None:
+    async with life(home) as log:
         await log.append(facts(1, 300))
         await log.publish()
         await log.append(facts(301, 1))
@@ -70,8 +71,8 @@ async def test_evidence_once_a_checkpoint_holds_the_entry(tmp_path: Path) -> Non
         )
 
 
-async def test_proofs_between_signed_sizes_only(tmp_path: Path) -> None:
-    async with life(tmp_path) as log:
+async def test_proofs_between_signed_sizes_only(home: Path) -> None:
+    async with life(home) as log:
         await log.append(facts(1, 300))
         first = open_checkpoint(await log.publish(), SIGNER.verifier)
         await log.append(facts(301, 300))
@@ -87,15 +88,15 @@ async def test_proofs_between_signed_sizes_only(tmp_path: Path) -> None:
             await log.inclusion(300, 300)
 
 
-async def test_gaps_are_known_and_filled(tmp_path: Path) -> None:
-    async with life(tmp_path) as log:
+async def test_gaps_are_known_and_filled(home: Path) -> None:
+    async with life(home) as log:
         await log.append([*facts(1, 2), *facts(5, 2), *facts(9, 1)])
         await log.append([Fact(CONTROL, 1, "", "", "", b"{}")])
-    async with life(tmp_path) as log:
+    async with life(home) as log:
         assert await log.append(facts(6, 1)) == 0
         assert await log.append(facts(3, 1)) == 1
         host = system_host()
-        database = await open_database(tmp_path / "audit.db", "audit", host)
+        database = await open_store(home, "audit", host)
         found = await database.read(lambda connection: old_gaps(connection, host.clock.time_ns(), 10))
         assert [(gap.stream, *gap.gap[:2]) for gap in found] == [("billing/org", 4, 4), ("billing/org", 7, 8)]
         assert await database.read(lambda connection: old_gaps(connection, 0, 10)) == []
@@ -104,14 +105,14 @@ async def test_gaps_are_known_and_filled(tmp_path: Path) -> None:
         await database.close()
         await log.publish()
     order = [1, 2, 5, 6, 9, None, 3, 7, 8, 4]
-    check_folder(tmp_path, [facts(seq, 1)[0].entry if seq else b"{}" for seq in order])
+    check_folder(home, [facts(seq, 1)[0].entry if seq else b"{}" for seq in order])
 
 
-async def test_many_leaves_are_published_in_strides(tmp_path: Path) -> None:
-    async with life(tmp_path) as log:
+async def test_many_leaves_are_published_in_strides(home: Path) -> None:
+    async with life(home) as log:
         await log.append(facts(1, 9000))
         await log.publish()
-    check_folder(tmp_path, [fact.entry for fact in facts(1, 9000)])
+    check_folder(home, [fact.entry for fact in facts(1, 9000)])
 
 
 def test_the_schema_is_that_of_the_tables(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from shared.host import system_host
 from shared.ids import Ids
 from shared.rpc.channel import connect
 from shared.rpc.server import RpcServer
-from shared.storage.migrations import open_database
+from tests.integration.stores import open_store
 
 CALLERS = {
     "mine": Caller("k1", "org", "project", frozenset({"complete"})),
@@ -50,7 +50,7 @@ def fact(seq: int, request: str) -> Fact:
 
 @asynccontextmanager
 async def served(home: Path) -> AsyncIterator[tuple[Log, dict[str, AuditStub]]]:
-    database = await open_database(home / "audit.db", "audit", HOST)
+    database = await open_store(home, "audit", HOST)
     executor = HOST.executor("audit")
     log = Log(database, Site(HOST.files, home / "log"), executor, SIGNER, HOST.clock)
     await log.open()
@@ -75,8 +75,8 @@ async def code_of(call: grpc.aio.UnaryUnaryCall) -> grpc.StatusCode:
     return failure.value.code()
 
 
-async def test_a_receipt_is_pending_then_there_and_only_for_its_project(tmp_path: Path) -> None:
-    async with served(tmp_path) as (log, stubs):
+async def test_a_receipt_is_pending_then_there_and_only_for_its_project(home: Path) -> None:
+    async with served(home) as (log, stubs):
         ask = pb.GetReceiptRequest(request=REQUEST)
         assert (await stubs["mine"].GetReceipt(ask)).pending, "its account may still come"
         await log.append([fact(1, REQUEST)])
@@ -94,8 +94,8 @@ async def test_a_receipt_is_pending_then_there_and_only_for_its_project(tmp_path
         assert await code_of(stubs["nobody"].GetReceipt(ask)) == grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_what_was_never_a_request_is_not_pending_for_ever(tmp_path: Path) -> None:
-    async with served(tmp_path) as (_, stubs):
+async def test_what_was_never_a_request_is_not_pending_for_ever(home: Path) -> None:
+    async with served(home) as (_, stubs):
         for request in (
             "",
             "nonsense",
@@ -108,8 +108,8 @@ async def test_what_was_never_a_request_is_not_pending_for_ever(tmp_path: Path) 
             assert await code_of(stubs["mine"].GetReceipt(ask)) == grpc.StatusCode.NOT_FOUND, request
 
 
-async def test_checkpoints_and_proofs_are_for_everybody(tmp_path: Path) -> None:
-    async with served(tmp_path) as (log, stubs):
+async def test_checkpoints_and_proofs_are_for_everybody(home: Path) -> None:
+    async with served(home) as (log, stubs):
         stub = stubs["stranger"]
         empty = await stub.GetCheckpoint(pb.GetCheckpointRequest())
         assert empty.checkpoint == ""
@@ -139,8 +139,8 @@ async def test_checkpoints_and_proofs_are_for_everybody(tmp_path: Path) -> None:
             assert await code_of(stub.GetProof(wrong)) == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_closed_database_is_a_service_that_is_not_ready(tmp_path: Path) -> None:
-    async with served(tmp_path) as (log, stubs):
+async def test_a_closed_database_is_a_service_that_is_not_ready(home: Path) -> None:
+    async with served(home) as (log, stubs):
         await log._database.close()
         for call in (
             stubs["mine"].GetReceipt(pb.GetReceiptRequest(request=REQUEST)),

@@ -28,8 +28,8 @@ async def open_requests(billing: Life) -> int:
     return int(count)
 
 
-async def test_a_request_is_reserved_settled_and_told_of_in_its_own_trace(tmp_path: Path) -> None:
-    async with life(tmp_path, budget(10**9)) as billing:
+async def test_a_request_is_reserved_settled_and_told_of_in_its_own_trace(home: Path) -> None:
+    async with life(home, budget(10**9)) as billing:
         (request,) = requests(1)
         trace = billing.telemetry.recorder("edge").root(sampled=True)
         await billing.reserve(request, trace)
@@ -58,8 +58,8 @@ async def spans(billing: Life, request: str, count: int) -> list[SpanRow]:
     return billing.spans(request)
 
 
-async def test_an_unsampled_request_makes_no_span(tmp_path: Path) -> None:
-    async with life(tmp_path) as billing:
+async def test_an_unsampled_request_makes_no_span(home: Path) -> None:
+    async with life(home) as billing:
         (request,) = requests(1)
         trace = billing.telemetry.recorder("edge").root(sampled=False)
         await billing.reserve(request, trace)
@@ -68,8 +68,8 @@ async def test_an_unsampled_request_makes_no_span(tmp_path: Path) -> None:
         assert billing.spans(request) == []
 
 
-async def test_of_two_hundred_racing_requests_ten_pass_and_nothing_is_overspent(tmp_path: Path) -> None:
-    async with life(tmp_path, budget(10 * WORST)) as billing:
+async def test_of_two_hundred_racing_requests_ten_pass_and_nothing_is_overspent(home: Path) -> None:
+    async with life(home, budget(10 * WORST)) as billing:
         racing = requests(200)
         await asyncio.gather(*(billing.reserve(request) for request in racing))
         answers = await billing.answered(200)
@@ -93,8 +93,8 @@ async def test_of_two_hundred_racing_requests_ten_pass_and_nothing_is_overspent(
         await billing.verified()
 
 
-async def test_redelivered_reserves_get_their_first_answer(tmp_path: Path) -> None:
-    async with life(tmp_path, budget(WORST)) as billing:
+async def test_redelivered_reserves_get_their_first_answer(home: Path) -> None:
+    async with life(home, budget(WORST)) as billing:
         first, second = requests(2)
         for request in (first, second):
             await billing.reserve(request)
@@ -107,8 +107,8 @@ async def test_redelivered_reserves_get_their_first_answer(tmp_path: Path) -> No
         ]
 
 
-async def test_a_close_before_its_reserve(tmp_path: Path) -> None:
-    async with life(tmp_path, budget(10**9)) as billing:
+async def test_a_close_before_its_reserve(home: Path) -> None:
+    async with life(home, budget(10**9)) as billing:
         (request,) = requests(1)
         await billing.close(request, closed(TERMINAL_STATE_CANCELLED, ()))
         _, fact = (await billing.settled(request))[request]
@@ -119,8 +119,8 @@ async def test_a_close_before_its_reserve(tmp_path: Path) -> None:
         await billing.verified()
 
 
-async def test_rubbish_is_parked_or_answered_and_stops_nothing(tmp_path: Path) -> None:
-    async with life(tmp_path) as billing:
+async def test_rubbish_is_parked_or_answered_and_stops_nothing(home: Path) -> None:
+    async with life(home) as billing:
         good, bad = requests(2)
         await billing.publish("reserves", ReserveBudget(project=PROJECT, model=MODEL), bad, tenant="")
         await billing.publish("reserves", UsageRecorded(), bad)
@@ -142,8 +142,8 @@ async def test_rubbish_is_parked_or_answered_and_stops_nothing(tmp_path: Path) -
         await billing.verified()
 
 
-async def test_a_reserve_waits_for_the_configuration_that_its_owner_knew(tmp_path: Path) -> None:
-    async with life(tmp_path) as billing:
+async def test_a_reserve_waits_for_the_configuration_that_its_owner_knew(home: Path) -> None:
+    async with life(home) as billing:
         (request,) = requests(1)
         price = billing.configuration.prices[f"{MODEL}.EUR"]
         price.output = 1_000_000
@@ -215,9 +215,9 @@ async def test_a_fact_that_was_settled_and_not_published_is_published_by_the_nex
 
 
 async def test_a_reservation_expires_by_the_logs_time_and_a_late_close_changes_nothing(
-    tmp_path: Path,
+    home: Path,
 ) -> None:
-    async with life(tmp_path, budget(10**9), sole_process=False, sweep_period_s=60) as billing:
+    async with life(home, budget(10**9), sole_process=False, sweep_period_s=60) as billing:
         (request,) = requests(1)
         await billing.reserve(request)
         await billing.answered(1)
@@ -239,8 +239,8 @@ async def test_a_reservation_expires_by_the_logs_time_and_a_late_close_changes_n
         await billing.verified()
 
 
-async def test_while_billing_lags_behind_the_log_nothing_expires(tmp_path: Path) -> None:
-    async with life(tmp_path, sole_process=False, sweep_period_s=60) as billing:
+async def test_while_billing_lags_behind_the_log_nothing_expires(home: Path) -> None:
+    async with life(home, sole_process=False, sweep_period_s=60) as billing:
         (request,) = requests(1)
         await billing.reserve(request)
         await billing.answered(1)
@@ -263,8 +263,8 @@ async def test_while_billing_lags_behind_the_log_nothing_expires(tmp_path: Path)
         assert not (await billing.settled(blocker, request))[request][1].owner_lost
 
 
-async def test_facts_that_the_bus_did_not_take_follow_later(tmp_path: Path) -> None:
-    async with life(tmp_path) as billing:
+async def test_facts_that_the_bus_did_not_take_follow_later(home: Path) -> None:
+    async with life(home) as billing:
         (request,) = requests(1)
         await billing.reserve(request)
         await billing.answered(1)

@@ -86,8 +86,8 @@ async def code_of(call: grpc.aio.UnaryUnaryCall) -> grpc.StatusCode:
     return failure.value.code()
 
 
-async def test_a_quote_is_what_would_be_reserved(tmp_path: Path) -> None:
-    async with served(tmp_path) as (_, stubs, _done):
+async def test_a_quote_is_what_would_be_reserved(home: Path) -> None:
+    async with served(home) as (_, stubs, _done):
         asked = pb.QuoteRequest(model=MODEL, prompt=64, max_output=32)
         for token in ("mine", "useless", "operator"):
             quote = await stubs[token].Quote(asked)
@@ -98,8 +98,8 @@ async def test_a_quote_is_what_would_be_reserved(tmp_path: Path) -> None:
         assert await code_of(stubs["nobody"].Quote(asked)) == grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_balances_are_of_the_callers_own(tmp_path: Path) -> None:
-    async with served(tmp_path) as (_, stubs, _done):
+async def test_balances_are_of_the_callers_own(home: Path) -> None:
+    async with served(home) as (_, stubs, _done):
         own = (await stubs["mine"].GetBalance(pb.GetBalanceRequest())).balances
         assert [(item.level, item.id, item.spent, item.reserved) for item in own] == [
             ("project", PROJECT, TOTAL, 28_801),
@@ -141,9 +141,9 @@ async def test_balances_are_of_the_callers_own(tmp_path: Path) -> None:
     ],
 )
 async def test_anothers_balance_is_as_if_it_were_not_there(
-    tmp_path: Path, token: str, fields: dict[str, str]
+    home: Path, token: str, fields: dict[str, str]
 ) -> None:
-    async with served(tmp_path) as (_, stubs, _done):
+    async with served(home) as (_, stubs, _done):
         call = stubs[token].GetBalance(pb.GetBalanceRequest(**fields))
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await call
@@ -151,8 +151,8 @@ async def test_anothers_balance_is_as_if_it_were_not_there(
         assert (failure.value.code(), failure.value.details()) == (NOT_FOUND, f"there is no such {asked}")
 
 
-async def test_entries_are_of_the_callers_own(tmp_path: Path) -> None:
-    async with served(tmp_path) as (_, stubs, done):
+async def test_entries_are_of_the_callers_own(home: Path) -> None:
+    async with served(home) as (_, stubs, done):
         for token in ("mine", "admin", "operator"):
             (entry,) = (await stubs[token].ListEntries(pb.ListEntriesRequest())).entries
             assert (entry.request, entry.generated, entry.delivered, entry.billed) == (done, 16, 16, 16)
@@ -168,8 +168,8 @@ async def test_entries_are_of_the_callers_own(tmp_path: Path) -> None:
         assert await code_of(stubs["useless"].ListEntries(pb.ListEntriesRequest())) == FORBIDDEN
 
 
-async def test_usage_is_summed_by_day_and_model(tmp_path: Path) -> None:
-    async with served(tmp_path) as (_, stubs, _done):
+async def test_usage_is_summed_by_day_and_model(home: Path) -> None:
+    async with served(home) as (_, stubs, _done):
         for token in ("mine", "admin", "owner"):
             (row,) = (await stubs[token].GetUsage(pb.GetUsageRequest())).rows
             assert (row.model, row.currency, row.requests, row.total) == (MODEL, "EUR", 1, TOTAL)
@@ -187,8 +187,8 @@ async def test_usage_is_summed_by_day_and_model(tmp_path: Path) -> None:
         assert await code_of(stubs["operator"].GetUsage(pb.GetUsageRequest())) == BAD
 
 
-async def test_only_admins_and_operators_check_the_ledger(tmp_path: Path) -> None:
-    async with served(tmp_path) as (_, stubs, _done):
+async def test_only_admins_and_operators_check_the_ledger(home: Path) -> None:
+    async with served(home) as (_, stubs, _done):
         for token in ("admin", "operator"):
             checks = (await stubs[token].VerifyLedger(pb.VerifyLedgerRequest())).checks
             assert len(checks) == 7
@@ -199,8 +199,8 @@ async def test_only_admins_and_operators_check_the_ledger(tmp_path: Path) -> Non
         assert await code_of(foreign) == NOT_FOUND
 
 
-async def test_facts_are_published_again_for_an_operator(tmp_path: Path) -> None:
-    async with served(tmp_path) as (billing, stubs, done):
+async def test_facts_are_published_again_for_an_operator(home: Path) -> None:
+    async with served(home) as (billing, stubs, done):
         facts = await billing.bus.assign([FACTS], Start.END)
         wanted = pb.RepublishFactsRequest(organisation=ORGANISATION, from_seq=1, to_seq=2**64 - 1)
         assert (await stubs["operator"].RepublishFacts(wanted)).published == 1

@@ -22,8 +22,8 @@ A, B, C = 0xA, 0xB, 2**64 - 1
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[ControlWorld]:
-    made = ControlWorld(tmp_path)
+async def world(home: Path) -> AsyncIterator[ControlWorld]:
+    made = ControlWorld(home)
     await made.open()
     yield made
     await made.close()

@@ -61,8 +61,8 @@ def contents(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
-async def test_what_a_client_says_of_id_hash_and_state_is_not_believed(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
+async def test_what_a_client_says_of_id_hash_and_state_is_not_believed(home: Path) -> None:
+    async with a_world(home) as world:
         asked = pb.Key(
             id="mine", organisation="acme", project="web", hash=b"x" * 32, pepper_version=9, revoked=True
         )
@@ -75,8 +75,8 @@ async def test_what_a_client_says_of_id_hash_and_state_is_not_believed(tmp_path:
         assert list(stored.roles) == ["complete", "usage"], "what a client needs, where nothing is asked"
 
 
-async def test_a_key_is_good_from_its_making_to_its_revocation(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
+async def test_a_key_is_good_from_its_making_to_its_revocation(home: Path) -> None:
+    async with a_world(home) as world:
         stub, known = world.stub(), credentials(world)
         made = await stub.CreateKey(rpc.CreateKeyRequest(key=WEB))
         await world.in_step()
@@ -95,15 +95,15 @@ async def test_a_key_is_good_from_its_making_to_its_revocation(tmp_path: Path) -
         assert len([fact for fact in await world.facts() if fact.kind == "key"]) == 2
 
 
-async def test_revoking_what_is_not_there_is_not_found(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
+async def test_revoking_what_is_not_there_is_not_found(home: Path) -> None:
+    async with a_world(home) as world:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await world.stub().RevokeKey(rpc.RevokeKeyRequest(id="key-none"))
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_key_ends_with_its_time_its_project_or_its_organisation(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
+async def test_a_key_ends_with_its_time_its_project_or_its_organisation(home: Path) -> None:
+    async with a_world(home) as world:
         known = credentials(world)
         until_ns = world.clock.time_ns() + 60 * 10**9
         short = await world.key("acme", "web", "complete", expires_ns=until_ns)
@@ -123,11 +123,11 @@ async def test_a_key_ends_with_its_time_its_project_or_its_organisation(tmp_path
         assert known(theirs) is None
 
 
-async def test_keys_of_an_older_pepper_stay_good_until_it_is_dropped(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
+async def test_keys_of_an_older_pepper_stay_good_until_it_is_dropped(home: Path) -> None:
+    async with a_world(home) as world:
         old = await world.key("acme", "web", "complete")
     both = {**PEPPERS, 2: b"newer pepper"}
-    async with a_world(tmp_path, both) as world:
+    async with a_world(home, both) as world:
         new = await world.key("acme", "web", "complete")
         assert credentials(world, both)(old)
         assert credentials(world, both)(new)
@@ -147,8 +147,8 @@ async def test_control_does_not_start_without_a_pepper(tmp_path: Path, peppers: 
     await world.close()
 
 
-async def test_keys_made_at_once_are_all_good(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
+async def test_keys_made_at_once_are_all_good(home: Path) -> None:
+    async with a_world(home) as world:
         made = await asyncio.gather(*(world.keeper.create_key(WEB, OPERATOR) for _ in range(20)))
         await world.in_step()
         assert len({key.id for key, _ in made}) == 20

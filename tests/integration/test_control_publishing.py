@@ -20,8 +20,8 @@ from tests.integration.stepped_clock import until
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[ControlWorld]:
-    made = ControlWorld(tmp_path)
+async def world(home: Path) -> AsyncIterator[ControlWorld]:
+    made = ControlWorld(home)
     yield made
     await made.close()
 
