@@ -185,6 +185,8 @@ async def dial(made: AsyncEngine, settings: DatabaseSettings, name: str) -> Link
     except ssl.SSLError as error:
         raise DatabaseRefused(f"{name} cannot be trusted: {error.reason or error}") from error
     except OSError as error:
+        if "rejected SSL" in str(error):
+            raise DatabaseRefused(f"{name} offers no TLS") from error
         raise DatabaseError(f"{name} cannot be reached: {error.strerror or error}") from error
     except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if sqlstate(error) in _REFUSED:

@@ -103,6 +103,9 @@ class ServerProcess:
     def signal_all(self, number: int) -> None:
         """Send a signal to it and its children: to stop them in their tracks (SIGSTOP), to go on."""
         os.killpg(self.pid, number)
+        # PostgreSQL's have process groups of their own.
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split():
+            os.kill(int(child), number)
 
     def end(self, number: int = signal.SIGKILL, timeout: float = 60.0) -> None:
         """End it by this signal, waiting until it is gone. Nothing where none runs."""
