@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
-from shared.storage.migrations import ROOT, drift, migrate, version_table
+from shared.storage.migrations import ROOT, migrate, version_table
+from tests.contract.schema_world import PostgresSchema, Schema, SqliteSchema
 
 SERVICES = sorted(path.parent.name for path in (ROOT / "services").glob("*/migrations"))
 
@@ -31,12 +32,23 @@ def test_exactly_the_owners_of_durable_state_have_migrations() -> None:
     assert SERVICES == ["audit", "billing", "control"]
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def schema(request: pytest.FixtureRequest, tmp_path: Path) -> Schema:
+    if request.param == "sqlite":
+        return SqliteSchema(tmp_path)
+    return PostgresSchema(request.getfixturevalue("postgres").settings())
+
+
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_migrated_schema_is_the_one_in_the_code(service: str, tmp_path: Path) -> None:
+def test_the_migrated_schema_is_the_one_in_the_code(service: str, schema: Schema) -> None:
+    assert schema.drift(service, metadata_of(service)) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_migration_makes_the_tables_and_no_others(service: str, tmp_path: Path) -> None:
     path = tmp_path / "service.db"
-    metadata = metadata_of(service)
-    assert drift(path, service, metadata) == []
-    assert tables_in(path) == {*metadata.tables, version_table(service)}
+    migrate(path, service)
+    assert tables_in(path) == {*metadata_of(service).tables, version_table(service)}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -49,9 +61,17 @@ def test_migrating_twice_changes_nothing(service: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_table_that_no_migration_makes_is_found(service: str, tmp_path: Path) -> None:
+def test_migrations_go_back_to_nothing_and_forward_again(service: str, schema: Schema) -> None:
+    schema.migrate(service)
+    schema.migrate(service, "base")
+    assert schema.tables(service) == []
+    assert schema.drift(service, metadata_of(service)) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_table_that_no_migration_makes_is_found(service: str, schema: Schema) -> None:
     metadata = MetaData()
     for table in metadata_of(service).tables.values():
         table.to_metadata(metadata)
     Table("forgotten", metadata, Column("id", Integer, primary_key=True))
-    assert any("forgotten" in found for found in drift(tmp_path / "service.db", service, metadata))
+    assert any("forgotten" in found for found in schema.drift(service, metadata))
