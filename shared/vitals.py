@@ -26,13 +26,13 @@ def tell(platform: Platform, services: Sequence[Service]) -> None:
     metrics.read_each(
         "ready",
         "Whether a service of this process may take work.",
-        ("service",),
+        ("name",),
         lambda: {(service.name,): float(service.readiness().ready) for service in services},
     )
     metrics.read_each(
         "heard",
         "Ready processes of each service whose pulse this one hears.",
-        ("service",),
+        ("name",),
         lambda: {(service,): float(platform.pulses.count(service)) for service in HEARD},
     )
     config = platform.config

@@ -13,6 +13,7 @@ from services.inference.attempts.generation import Generation
 from services.inference.attempts.replies import Replies
 from services.inference.attempts.usage import Usage
 from services.inference.attempts.watch import Watch
+from services.inference.devices.watching import Devices
 from services.inference.engine import Capabilities, Engine
 from services.inference.engines.loading import Sizes
 from services.inference.handlers import Handler
@@ -48,6 +49,7 @@ class Plant(NamedTuple):
     generation: Generation
     usage: Usage
     watch: Watch
+    devices: Devices
     replies: Replies
     handler: Handler
     consumer: Callable[[int], Consumer]
@@ -59,6 +61,7 @@ class Plant(NamedTuple):
         tasks.spawn(self.worker.run(self.generation.on_steps), "engine")
         tasks.spawn(self.usage.run(self.generation.on_durable), "usage")
         tasks.spawn(self.watch.run(), "watch")
+        tasks.spawn(self.devices.run(), "devices")
 
 
 def plan(settings: InferenceSettings) -> Plan:
@@ -126,4 +129,7 @@ def assemble(
         )
 
     watch = Watch(host.clock, generation, frames, platform.pulses.owner_gone)
-    return Plant(capabilities, worker, generation, usage, watch, replies, handler, consumer, understood)
+    devices = Devices(platform.telemetry, host.clock, lambda: host.executor("devices"))
+    return Plant(
+        capabilities, worker, generation, usage, watch, devices, replies, handler, consumer, understood
+    )

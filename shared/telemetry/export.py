@@ -12,7 +12,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from prometheus_client import CollectorRegistry
 
 from shared.host import Host
 from shared.lifecycle import Tasks
@@ -52,7 +51,8 @@ class _Outcome(Enum):
 class Exporter:
     """A bounded queue, one task and one thread. What is above the bound is dropped and counted."""
 
-    def __init__(self, host: Host, settings: TelemetrySettings, registry: CollectorRegistry) -> None:
+    def __init__(self, host: Host, settings: TelemetrySettings, spans: Family[Counter]) -> None:
+        """`spans` is counted by outcome: `sent` or `dropped`."""
         self._clock = host.clock
         self._settings = settings
         self._resource = {semconv.SERVICE_INSTANCE_ID: f"{host.incarnation:016x}"}
@@ -75,13 +75,6 @@ class Exporter:
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             request_serializer=ExportTraceServiceRequest.SerializeToString,
             response_deserializer=ExportTraceServiceResponse.FromString,
-        )
-        spans = Family(
-            registry,
-            "freehold_telemetry_spans",
-            "Spans by what became of their export.",
-            ("outcome",),
-            Counter,
         )
         self._sent = spans.labels("sent")
         self._dropped = spans.labels("dropped")

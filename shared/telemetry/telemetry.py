@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from shared.host import Host
 from shared.telemetry.bus import BusMetrics, ConsumerMetrics
 from shared.telemetry.export import Exporter
-from shared.telemetry.metrics import Metrics
+from shared.telemetry.metrics import Counter, Family, Metrics
 from shared.telemetry.settings import TelemetrySettings
 from shared.telemetry.store import SpanStore
 from shared.telemetry.trace import Recorder
@@ -25,7 +25,9 @@ class Telemetry:
         """Where every service of the process registers its metrics; what `/metrics` shows."""
         self._bus = BusMetrics(self.registry)
         self.store = SpanStore(settings.trace_store)
-        self._exporter = Exporter(host, settings, self.registry) if settings.otlp_endpoint else None
+        text = "Spans by what became of their export."
+        spans = Family(self.registry, "freehold_telemetry_spans", text, ("outcome",), Counter)
+        self._exporter = Exporter(host, settings, spans) if settings.otlp_endpoint else None
 
     def recorder(self, service: str) -> Recorder:
         """A recorder whose spans carry `service.name` = `service`."""

@@ -1,0 +1,1 @@
+"""What devices tell of themselves through their drivers' own libraries, where one is installed."""
