@@ -54,7 +54,8 @@ class Pulses:
     def __init__(self, bus: Bus, host: Host, *, listen: bool = True) -> None:
         self._bus = bus
         self._host = host
-        self._listen = listen
+        self.listens = listen
+        """Whether anything is known of others."""
         self._tasks = Tasks("pulses")
         self._own: list[tuple[str, Load | None, Callable[[], bool]]] = []
         self._seen: dict[tuple[str, int], Seen] = {}
@@ -75,7 +76,7 @@ class Pulses:
 
     async def start(self) -> None:
         """Begin to send and to read. Raises `BusError`."""
-        if self._listen:
+        if self.listens:
             reader = await self._bus.assign([PULSES], Start.END)
             self._tasks.spawn(self._read(reader), "read")
         self._tasks.spawn(self._beat(), "beat")

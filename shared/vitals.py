@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import ProcessCollector
 
-from shared.lifecycle import Service
+from shared.lifecycle import Readiness
 from shared.platform import Platform
 from shared.rpc.platform import VERSION
 
 HEARD: Final = ("edge", "control", "tokenizer", "moderation", "inference", "billing", "audit")
 
 
-def tell(platform: Platform, services: Sequence[Service]) -> None:
-    """Register the metrics of this process: once, when its services are made. Memory, CPU time and open
-    files have the names that Prometheus's own clients give them (`process_*`).
+def tell(platform: Platform, services: Mapping[str, Callable[[], Readiness]]) -> None:
+    """Register the metrics of this process, once; `services` by name with their readiness.
+
+    Memory, CPU time and open files have the names that Prometheus's own clients give them (`process_*`).
     """
     ProcessCollector(registry=platform.telemetry.registry)
-    metrics = platform.telemetry.metrics("process")
+    metrics, pulses = platform.telemetry.metrics("process"), platform.pulses
     metrics.read_each(
         "build_info", "Which release runs here; always 1.", ("version",), lambda: {(VERSION,): 1.0}
     )
@@ -27,13 +28,13 @@ def tell(platform: Platform, services: Sequence[Service]) -> None:
         "ready",
         "Whether a service of this process may take work.",
         ("name",),
-        lambda: {(service.name,): float(service.readiness().ready) for service in services},
+        lambda: {(name,): float(readiness().ready) for name, readiness in services.items()},
     )
     metrics.read_each(
         "heard",
         "Ready processes of each service whose pulse this one hears.",
         ("name",),
-        lambda: {(service,): float(platform.pulses.count(service)) for service in HEARD},
+        lambda: {(name,): float(pulses.count(name)) for name in HEARD} if pulses.listens else {},
     )
     config = platform.config
     metrics.read("config_offset", "The configuration's version here.", lambda: platform.configuration.offset)

@@ -113,7 +113,6 @@ FLOW = Section(
                 Query(rate(TOKENS, 'what="delivered"'), "delivered"),
                 Query(rate(TOKENS, BILLED), "billed"),
             ),
-            width=12,
         ),
         Shown(
             "Tokens at the edge",
@@ -121,10 +120,17 @@ FLOW = Section(
             "and delivered tokens, a second.",
             "short",
             one(rate("freehold_edge_tokens_total", by="kind"), "{{kind}}"),
-            width=12,
+        ),
+        Shown(
+            "Length of prompts",
+            "Tokens of the prompts that the tokenizer encoded. Long prompts cost cells, and time before the "
+            "first token.",
+            "short",
+            quantiles("freehold_tokenizer_prompt_tokens", 0.5, 0.95, 0.99),
         ),
     ),
 )
+
 
 AMOUNTS = Section(
     "Amounts",
@@ -216,10 +222,14 @@ SETTLING = Section(
             ),
         ),
         Shown(
-            "Came late",
-            "Usages and closes that came after their request's settlement. They are kept and change nothing.",
+            "Came late, or was parked",
+            "Usages and closes that came after their request's settlement. They are kept and change "
+            "nothing. Parked ones want a person.",
             "ops",
-            one(rate("freehold_billing_late_total"), "late"),
+            (
+                Query(rate("freehold_billing_late_total"), "late"),
+                Query(rate("freehold_billing_parked_total", by="topic"), "parked: {{topic}}"),
+            ),
             width=12,
         ),
         Shown(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ops.grafana.panels import (
     Board,
+    Query,
     Section,
     Shown,
     grown,
@@ -198,7 +199,10 @@ HOLDING = Section(
             "Tokens held back",
             "Most tokens of an answer that waited at a time.",
             "short",
-            quantiles("freehold_edge_held_tokens", 0.5, 0.95, 0.99),
+            (
+                *quantiles("freehold_edge_held_tokens", 0.5, 0.95, 0.99),
+                Query(quantile(0.95, "freehold_moderation_held_tokens"), "p95 of streams, in moderation"),
+            ),
         ),
         Shown(
             "Window of each policy",

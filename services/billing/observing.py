@@ -76,9 +76,9 @@ class Observer:
         counts = (account.generated, account.delivered, account.billed)
         for counter, count in zip(self._tokens, counts, strict=True):
             counter.inc(count)
+        # Both, also where one is 0: the first cost of a currency is then an increase.
         self._count_money("billed", item.currency, account.charge.total)
-        if account.operator_cost:
-            self._count_money("operator_cost", item.currency, account.operator_cost)
+        self._count_money("operator_cost", item.currency, account.operator_cost)
         if account.usage_missing:
             self._missing.inc()
         parent = parse_traceparent(fact.traceparent)

@@ -11,6 +11,7 @@ from services.cli.deployed.given import Given, peppers, tokens
 from services.cli.deployed.operations import Operations
 from services.cli.deployed.settings import ProcessSettings
 from services.cli.endings import Endings
+from shared import vitals
 from shared.bus.kafka_bus import KafkaBus
 from shared.bus.kafka_settings import KafkaSettings
 from shared.bus.ports import BusError, BusRefused
@@ -84,6 +85,7 @@ class Deployed:
         self._waits_for = "waiting for Kafka"
         await self._bus.start()
         platform = self._platform()
+        vitals.tell(platform, {self._name: self.readiness})
         await platform.config.start()
         self._endings.within(FLUSH_S, platform.config.stop)
         given = Given(self._settings, platform, self._topics, self._until, self._close_later)

@@ -134,7 +134,7 @@ class Embedded:
         server = RpcServer(credentials)
         names = [name for service in self._services for name in service.register(server.server)]
         servicer = platform_rpc.PlatformServicer(platform, self._services)
-        vitals.tell(platform, self._services)
+        vitals.tell(platform, {service.name: service.readiness for service in self._services})
         names += platform_rpc.register(server.server, servicer)
         self.home.clear_socket()
         await server.start(self.home.address, names, reflect=self._settings.reflection)

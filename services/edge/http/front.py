@@ -114,6 +114,7 @@ class Front:
         key = (exchange.route, exchange.status)
         bound = self._bound.get(key)
         if bound is None:
+            self._requests.labels(exchange.route, "500")  # so that its first is an increase from 0
             requests = self._requests.labels(exchange.route, str(exchange.status))
             bound = self._bound[key] = (requests.inc, self._seconds.labels(exchange.route).observe)
         bound[0]()
