@@ -7,6 +7,7 @@ consumer; what they reach into is stated there and kept by tests against a broke
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
@@ -20,6 +21,7 @@ from aiokafka.errors import (
     ConsumerStoppedError,
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -90,6 +92,8 @@ def options(settings: KafkaSettings, client: str) -> dict[str, Any]:
 def told(error: BaseException, doing: str) -> BusError:
     """The library's error as the port's, with what was being done."""
     reason = str(error) or type(error).__name__
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return BusRefused("the brokers do not offer the FREEHOLD_KAFKA_MECHANISM that is set")
     if isinstance(error, CREDENTIALS):
         return BusRefused(f"the brokers refuse the credentials: {reason}")
     if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
@@ -100,15 +104,22 @@ def told(error: BaseException, doing: str) -> BusError:
         return RecordTooLarge(f"{doing}: {reason}")
     if isinstance(error, TimeoutError):
         return BusError(f"{doing}: no answer in time")
+    if doing.startswith("connecting") and isinstance(error, KafkaConnectionError):
+        reason += (
+            "; where it goes on, FREEHOLD_KAFKA_SECURITY is not what the broker expects, or a certificate"
+        )
     return BusError(f"{doing}: {reason}")
 
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext:
+    at: Path | None = settings.ca
     try:
-        context = ssl.create_default_context(cafile=settings.ca and str(settings.ca))
+        context = ssl.create_default_context(cafile=at and str(at))
         if settings.certificate is not None:
-            context.load_cert_chain(settings.certificate, settings.key)
+            at = settings.certificate
+            context.load_cert_chain(at, settings.key or at)
     except OSError as error:
-        names = ", ".join(str(path) for path in (settings.ca, settings.certificate, settings.key) if path)
+        # Which of two files it is, certificate or key, the library does not say.
+        names = f"{at} with {settings.key}" if at == settings.certificate and settings.key else f"{at}"
         raise BusRefused(f"TLS: {names}: {error.strerror or error}") from error
     return context

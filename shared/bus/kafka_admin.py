@@ -66,15 +66,21 @@ class Admin:
         hosts = hosts_of(given.pop("bootstrap_servers"))
         failure = BusError("no broker is named")
         for host, port, _ in hosts:
+            doing = f"connecting to {host}:{port}"
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    return cls(
+                    made = cls(
                         await create_conn(host, port, request_timeout_ms=int(REQUEST_S * 1000), **given)
                     )
+                    # The first answer shows that both sides mean the same protocol.
+                    await made._send(MetadataRequest([], False), doing)
+                    return made
             except (OSError, KafkaError, TimeoutError) as error:
-                failure = told(error, f"connecting to {host}:{port}")
-                if isinstance(failure, BusRefused):
-                    break
+                failure = told(error, doing)
+            except BusError as error:
+                failure = error
+            if isinstance(failure, BusRefused):
+                break
         raise failure
 
     async def topics(self, names: Iterable[str]) -> Mapping[str, Found]:

@@ -24,7 +24,7 @@ from shared.bus.kafka import (
     told,
 )
 from shared.bus.kafka_timing import Timing
-from shared.bus.ports import Record, TopicPartition
+from shared.bus.ports import BusError, Record, TopicPartition
 
 FETCH_RECORDS = 2000
 PARTITION_BYTES = 1 << 20
@@ -56,13 +56,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     """A member's place in a group, and how its reader is told of what happens to it."""
 
     def __init__(
-        self, group: str, name: str, revoked: Moved, assigned: Moved, fenced: Callable[[], None]
+        self,
+        group: str,
+        name: str,
+        revoked: Moved,
+        assigned: Moved,
+        fenced: Callable[[], None],
+        failed: Callable[[BusError], None],
     ) -> None:
         self.group = group
         self.name = name
         self.revoked = revoked
         self.assigned = assigned
         self.fenced = fenced
+        self.failed = failed
         self.prefix = ""
 
     async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
@@ -156,7 +163,14 @@ class ConsumerLife:
             self._joined = self._joined or joined
             return joined
 
-        coordinator._do_rejoin_group = rejoin
+        library_push = coordinator._push_error_to_user
+
+        def push(error: Exception) -> Any:
+            if self._membership is not None:
+                self._membership.failed(told(error, f"joining {self._membership.group}"))
+            return library_push(error)
+
+        coordinator._do_rejoin_group, coordinator._push_error_to_user = rejoin, push
         self._consumer.subscribe(names, listener=self._membership)
 
     async def fetch(self, seconds: float) -> dict[TopicPartition, list[Record]]:

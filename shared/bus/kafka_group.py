@@ -47,6 +47,7 @@ class Member:
         self._link = link
         self._timing = timing
         self._settled = asyncio.Event()
+        self._failure: BusError | None = None
         self._life: ConsumerLife | None = None
         self._reader: KafkaReader | None = None
 
@@ -56,13 +57,16 @@ class Member:
         if reader.shelf.positions:
             await self._revoked(list(reader.shelf.positions))
         self._settled.clear()
-        life = make(Membership(self.group, self.name, self._revoked, self._assigned, self._fenced))
+        self._failure = None
+        told = (self._revoked, self._assigned, self._fenced, self._failed)
+        life = make(Membership(self.group, self.name, *told))
         await life.start()
         self._life = life
         try:
             async with asyncio.timeout(self._timing.join):
                 await life.join(self._topics)
                 await self._settled.wait()
+            self._check()
         except TimeoutError as error:
             await life.end(leave=True)
             raise BusError(f"{self.group}: no partitions were given in {self._timing.join:g} s") from error
@@ -94,6 +98,16 @@ class Member:
             await self._tell(self._on_assigned, places, self._timing.session / 2)
         self._reader.give(positions)
         self._settled.set()
+
+    def _failed(self, error: BusError) -> None:
+        """Later ones come to who polls."""
+        if not self._settled.is_set():
+            self._failure = error
+            self._settled.set()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _fenced(self) -> None:
         if self._reader is not None:

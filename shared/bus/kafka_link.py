@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from shared.bus.kafka import AIOKafkaClient, KafkaError, OffsetRequest, Place, create_conn, error_of, told
+from shared.bus.kafka import (
+    AIOKafkaClient,
+    KafkaError,
+    OffsetRequest,
+    Place,
+    TopicAuthorizationFailedError,
+    create_conn,
+    error_of,
+    told,
+)
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import BusError, BusRefused, TopicPartition
 from shared.clock import Clock
@@ -95,6 +104,8 @@ class Link:
             await client.set_topics(self._topics)
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         for full in wanted:
+            if full.topic in client.cluster.unauthorized_topics:
+                raise TopicAuthorizationFailedError(full.topic)
             leader = client.cluster.leader_for_partition(full)
             if leader is None or leader < 0:
                 raise error_of(5)(f"{full.topic}/{full.partition} has no leader")

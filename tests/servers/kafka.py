@@ -70,6 +70,11 @@ class Kafka:
         """Every broker's `host:port`."""
         return ",".join(f"127.0.0.1:{port}" for port in self._ports)
 
+    @property
+    def inside(self) -> str:
+        """Where brokers reach one another, in plain text and without a name: the whole of it is allowed."""
+        return ",".join(f"127.0.0.1:{port}" for _, _, port in self._nodes)
+
     def settings(self, **changes: object) -> KafkaSettings:
         """How a client reaches it."""
         return KafkaSettings.model_validate(
