@@ -11,6 +11,7 @@ from shared.bus.envelope import EnvelopeError, parse_envelope
 from shared.bus.handling import Batch
 from shared.bus.ports import Record
 from shared.clock import Clock
+from shared.telemetry import Turn
 
 TOPIC = "facts"
 GROUP = "audit"
@@ -48,10 +49,13 @@ class Handler:
         """
         if len(batch.records) < self._full and (rest := self._next - self._clock.monotonic()) > 0:
             await self._clock.sleep(rest)
-        begun = self._observer.now()
+        with self._observer.turn() as turn:
+            await self._handle(batch, turn)
+
+    async def _handle(self, batch: Batch, turn: Turn) -> None:
         facts: list[Fact] = []
         unfit: list[Unfit] = []
-        requests: list[tuple[str, bytes]] = []
+        requests: list[tuple[str, int, bytes]] = []
         for place, record in enumerate(batch.records, 1):
             if place % SLICE == 0:
                 await self._clock.sleep(0)
@@ -62,12 +66,14 @@ class Handler:
                 unfit.append(Unfit(record, str(error)))
             else:
                 facts.append(fact)
-                requests.append((fact.request, envelope.traceparent))
+                requests.append((fact.request, fact.seq, envelope.traceparent))
+        begun = self._observer.now()
         appended = await self._log.append(facts, unfit)
+        turn.stored(begun)
         if appended:
             self._next = self._clock.monotonic() + self._interval_s
             self._on_append()
-        self._observer.appended(requests, len(facts), appended, len(unfit), begun)
+        self._observer.appended(turn, requests, appended, len(unfit))
 
     async def park(self, record: Record, error: Exception) -> None:
         """Store a record that could not be handled for a reason of its own. Raises `DatabaseError`."""

@@ -26,6 +26,7 @@ from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed
 from shared.host import Host
 from shared.ids import event_id, pack, unpack
 from shared.storage.database import Database
+from shared.telemetry import Turn
 
 _CODES: Final[Mapping[type[Exception], str]] = {DecodeError: "undecodable", Later: "configuration_behind"}
 
@@ -57,14 +58,19 @@ class ReserveHandler:
         Raises `Later` where a request knows a newer configuration, `DatabaseError` and `BusError`
         where a repetition helps, and what a record is at fault for.
         """
-        turn = self._observer.turn(batch.topic)
+        with self._observer.turn(batch.topic) as turn:
+            await self._handle(batch, turn)
+
+    async def _handle(self, batch: Batch, turn: Turn) -> None:
         envelopes = [parse_envelope(record.headers) for record in batch.records]
         if max(envelope.config_offset for envelope in envelopes) > self._configuration.offset:
             raise Later("a request was accepted under a configuration that is not here yet")
         asks = [
             self._ask(envelope, record) for envelope, record in zip(envelopes, batch.records, strict=True)
         ]
+        begun = self._observer.now()
         rows = await self._database.transact(lambda connection: reserve(connection, asks))
+        turn.stored(begun)
         sent: list[Awaitable[Position]] = []
         for envelope, row in zip(envelopes, rows, strict=True):
             trace = self._observer.reserved(turn, row, envelope.traceparent)
@@ -148,10 +154,14 @@ class SettleHandler:
         """
         if len(batch.records) < self._full and (rest := self._next - self._clock.monotonic()) > 0:
             await self._clock.sleep(rest)
-        turn = self._observer.turn(batch.topic)
+        with self._observer.turn(batch.topic) as turn:
+            await self._settle(batch, turn)
+
+    async def _settle(self, batch: Batch, turn: Turn) -> None:
         events = self._events(batch)
         now_ns = self._clock.time_ns()
         settled = await self._database.transact(lambda connection: settle_batch(connection, events, now_ns))
+        turn.stored(now_ns)
         self._next = self._clock.monotonic() + self._interval_s
         sent = [self._facts.publish(item.fact, self._observer.settled(turn, item)) for item in settled.booked]
         sent += [self._facts.publish(fact, fact.traceparent) for fact in settled.again]

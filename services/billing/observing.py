@@ -8,23 +8,11 @@ from services.billing.books.booking import STATES, Booked
 from services.billing.books.rows import RequestRow
 from services.billing.evidence import OWNER_LOST
 from shared.clock import Clock
-from shared.telemetry import Recorder, SpanKind, Telemetry, format_traceparent, parse_traceparent
+from shared.telemetry import Telemetry, Turn
 from shared.telemetry import semconv as names
 from shared.telemetry.metrics import Counter
-from shared.telemetry.trace import TraceContext
 
 NANOS: Final = 1e-9
-
-
-class Turn:
-    """One batch: when it began and, once a sampled request is met, the batch's own span."""
-
-    __slots__ = ("begun", "context", "topic")
-
-    def __init__(self, topic: str, begun: int) -> None:
-        self.topic = topic
-        self.begun = begun
-        self.context: TraceContext | None = None
 
 
 class Observer:
@@ -32,7 +20,8 @@ class Observer:
 
     def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
         metrics = telemetry.metrics("billing")
-        self._recorder: Recorder = telemetry.recorder("billing")
+        self._telemetry = telemetry
+        self._recorder = telemetry.recorder("billing")
         self._clock = clock
         text = "Answers to reserves: reserved, or the kind of the refusal."
         self._answers = metrics.counter("reservations", text, ("outcome",))
@@ -50,24 +39,20 @@ class Observer:
         self._parked = metrics.counter("parked", "Records that could not be understood.", ("topic",))
 
     def turn(self, topic: str) -> Turn:
-        """A batch begins."""
-        return Turn(topic, self._clock.time_ns())
+        """A batch of `reserves`, `usage` or `closed` begins, or a sweep of `requests`."""
+        verb = "reserve" if topic == "reserves" else "settle"
+        return self._telemetry.turn(self._recorder, topic, verb)
+
+    def now(self) -> int:
+        """Nanoseconds since the Unix epoch."""
+        return self._clock.time_ns()
 
     def reserved(self, turn: Turn, row: RequestRow, traceparent: bytes) -> bytes:
         """Note one answered reserve; the `traceparent` that its answer carries on."""
         outcome = row.refusal or "RESERVED"
         self._answers.labels(outcome).inc()
-        parent = parse_traceparent(traceparent)
-        if parent is None or not parent.sampled:
-            return traceparent
-        attributes = (
-            (names.MESSAGING_DESTINATION_NAME, turn.topic),
-            (names.MESSAGING_OPERATION_TYPE, "process"),
-            (names.FREEHOLD_TENANT, row.organisation),
-            (names.FREEHOLD_AMOUNT_NANOS, row.reserved),
-            ("freehold.outcome", outcome),
-        )
-        return self._span("billing reserve", turn, parent, attributes, row.request)
+        attributes = ((names.FREEHOLD_AMOUNT_NANOS, row.reserved), (names.FREEHOLD_OUTCOME, outcome))
+        return turn.note(traceparent, attributes, row.request)
 
     def settled(self, turn: Turn, item: Booked) -> bytes:
         """Note one settlement; the `traceparent` that its fact carries on."""
@@ -81,18 +66,11 @@ class Observer:
         self._count_money("operator_cost", item.currency, account.operator_cost)
         if account.usage_missing:
             self._missing.inc()
-        parent = parse_traceparent(fact.traceparent)
-        if parent is None or not parent.sampled:
-            return fact.traceparent
         attributes = (
-            (names.FREEHOLD_TENANT, fact.organisation),
             (names.FREEHOLD_STATE, item.state),
             (names.FREEHOLD_AMOUNT_NANOS, account.charge.total),
-            (names.GEN_AI_USAGE_INPUT_TOKENS, account.prompt),
-            (names.GEN_AI_USAGE_OUTPUT_TOKENS, account.billed),
-            ("freehold.seq", fact.seq),
         )
-        return self._span("billing settle", turn, parent, attributes, fact.request)
+        return turn.note(fact.traceparent, attributes, fact.request)
 
     def late(self, count: int) -> None:
         """Events came after their request's settlement."""
@@ -106,51 +84,11 @@ class Observer:
 
     def end_reserve(self, turn: Turn) -> None:
         """A batch of reserves is committed and answered."""
-        self._end(turn)
         self._reserve_seconds.observe(max(0, self._clock.time_ns() - turn.begun) * NANOS)
 
     def end_settle(self, turn: Turn) -> None:
         """A batch of evidence is committed and its facts are durable."""
-        self._end(turn)
         self._settle_seconds.observe(max(0, self._clock.time_ns() - turn.begun) * NANOS)
-
-    def _span(
-        self,
-        name: str,
-        turn: Turn,
-        parent: TraceContext,
-        attributes: tuple[tuple[str, str | int], ...],
-        request: str,
-    ) -> bytes:
-        if turn.context is None:
-            turn.context = self._recorder.root(sampled=True)
-        context = self._recorder.child(parent)
-        self._recorder.record(
-            name,
-            context,
-            parent,
-            turn.begun,
-            self._clock.time_ns(),
-            SpanKind.CONSUMER,
-            attributes,
-            (turn.context,),
-            request=request,
-        )
-        return format_traceparent(context)
-
-    def _end(self, turn: Turn) -> None:
-        if turn.context is not None:
-            attributes = ((names.MESSAGING_DESTINATION_NAME, turn.topic),)
-            now = self._clock.time_ns()
-            self._recorder.record(
-                f"billing batch of {turn.topic}",
-                turn.context,
-                None,
-                turn.begun,
-                now,
-                SpanKind.CONSUMER,
-                attributes,
-            )
 
     def _count_money(self, what: str, currency: str, amount: int) -> None:
         bound = self._bound_money.get((what, currency))

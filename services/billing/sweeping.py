@@ -113,11 +113,12 @@ class Sweeper:
     async def _settle(self, end: Callable[[Connection, int], list[Booked]]) -> int:
         total = 0
         while True:
-            turn = self._observer.turn("requests")
-            now_ns = self._host.clock.time_ns()
-            booked = await self._database.transact(partial(self._write, end, now_ns))
-            for item in booked:
-                self._observer.settled(turn, item)
+            with self._observer.turn("requests") as turn:
+                now_ns = self._host.clock.time_ns()
+                booked = await self._database.transact(partial(self._write, end, now_ns))
+                turn.stored(now_ns)
+                for item in booked:
+                    self._observer.settled(turn, item)
             self._observer.end_settle(turn)
             if booked:
                 self._relay.wake()

@@ -149,7 +149,15 @@ def build(
     streams = Streams(max(1, round(settings.comment_s / settings.sweep_s)))
     public = RpcServer(authenticate, max_message_bytes=settings.max_body_bytes + RPC_OVERHEAD_BYTES)
     names = rpc.register(
-        public.server, rpc.CompletionsServicer(owner, credentials, models, recorder, host.clock)
+        public.server,
+        rpc.CompletionsServicer(
+            owner,
+            credentials,
+            models,
+            recorder,
+            host.clock,
+            trust_traceparent=settings.trust_traceparent,
+        ),
     )
 
     def refuse(error: FreeholdError) -> bytes:

@@ -23,8 +23,9 @@ from shared.contracts.freehold.edge.v1 import request_pb2 as pb
 from shared.errors import FreeholdError, Kind
 from shared.rpc.auth import abort, caller
 from shared.rpc.server import translated
+from shared.statuses import GRPC
 from shared.telemetry import semconv
-from shared.telemetry.trace import Recorder, SpanKind, TraceContext
+from shared.telemetry.trace import Recorder, SpanKind, TraceContext, parse_traceparent
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +33,44 @@ Context: TypeAlias = grpc.aio.ServicerContext
 
 FULL_NAME = "freehold.api.v1.Completions"
 METHOD = f"{FULL_NAME}/Complete"
+_FAULTS = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""What is the server's fault, so that its span has failed: the others are the client's."""
 
 
 class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
     """`freehold.api.v1.Completions`."""
 
     def __init__(
-        self, owner: Owner, credentials: Credentials, models: Models, recorder: Recorder, clock: Clock
+        self,
+        owner: Owner,
+        credentials: Credentials,
+        models: Models,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        trust_traceparent: bool,
     ) -> None:
         self._owner = owner
         self._credentials = credentials
         self._models = models
         self._recorder = recorder
         self._clock = clock
+        self._trust = trust_traceparent
 
     async def Complete(self, request: api.CompleteRequest, context: Context) -> None:
         """Stream one answer."""
-        trace, begun = self._recorder.root(), self._clock.time_ns()
+        parent = self._parent(context)
+        trace = self._recorder.child(parent) if parent else self._recorder.root()
+        begun = self._clock.time_ns()
         error: FreeholdError | None = None
         answer: Answer | None = None
         try:
@@ -63,7 +85,7 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
         finally:
             if answer is not None and answer.outcome is None:
                 answer.leave("client_gone")
-            self._record(trace, begun, error, request.request.model, answer.request if answer else "")
+            self._record(trace, parent, begun, error, request.request.model, answer.request if answer else "")
         if error is not None:
             await abort(context, error)
 
@@ -109,10 +131,24 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
             )
         )
 
+    def _parent(self, context: Context) -> TraceContext | None:
+        if not self._trust:
+            return None
+        given = (value for name, value in context.invocation_metadata() or () if name == "traceparent")
+        return parse_traceparent(next(given, None))
+
     def _record(
-        self, trace: TraceContext, begun: int, error: FreeholdError | None, model: str, request: str
+        self,
+        trace: TraceContext,
+        parent: TraceContext | None,
+        begun: int,
+        error: FreeholdError | None,
+        model: str,
+        request: str,
     ) -> None:
+        status = GRPC[error.kind] if error is not None else grpc.StatusCode.OK
         attributes: list[tuple[str, str]] = [
+            (semconv.RPC_RESPONSE_STATUS_CODE, status.name),
             (semconv.RPC_SYSTEM_NAME, "grpc"),
             (semconv.RPC_METHOD, METHOD),
             (semconv.GEN_AI_REQUEST_MODEL, model[:128]),
@@ -122,12 +158,12 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
         self._recorder.record(
             METHOD,
             trace,
-            None,
+            parent,
             begun,
             self._clock.time_ns(),
             SpanKind.SERVER,
             tuple(attributes),
-            error=error.code if error is not None else None,
+            error=error.code if error is not None and status in _FAULTS else None,
             request=request,
         )
 

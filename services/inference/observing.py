@@ -27,6 +27,7 @@ class Observer:
         self._clock = clock
         self._model = model
         self._spans: dict[Attempt, tuple[TraceContext, TraceContext]] = {}
+        self._ended: dict[Attempt, int] = {}
         self._first = metrics.seconds("time_to_first_token_seconds", "From work to its first id.")
         self._pace = metrics.seconds("time_per_output_token_seconds", "Mean of an attempt, after the first.")
         tokens = metrics.counter("tokens", "Tokens by kind.", ("kind",))
@@ -77,23 +78,37 @@ class Observer:
         generated = attempt.generated
         if attempt.first is not None and generated > 1:
             self._pace.observe((self._clock.monotonic() - attempt.first) / (generated - 1))
+        if attempt in self._spans:
+            self._ended[attempt] = self._clock.time_ns()
+
+    def durable(self, attempt: Attempt) -> None:
+        """Its usage is acknowledged, so its end is told."""
         span = self._spans.pop(attempt, None)
         if span is None:
             return
+        now = self._clock.time_ns()
+        finish, number = attempt.finish or Finish.FAILED, attempt.envelope.attempt
+        # Of the two, what is out of the ordinary: eight attributes are the most.
+        said = (
+            (names.FREEHOLD_ATTEMPT, number)
+            if number > 1
+            else (names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, attempt.cached)
+        )
         self._recorder.record(
             "inference generate",
             *span,
             attempt.begun_ns,
-            self._clock.time_ns(),
+            now,
             SpanKind.CONSUMER,
             (
-                (names.MESSAGING_DESTINATION_NAME, "work"),
+                (names.GEN_AI_OPERATION_NAME, names.GEN_AI_OPERATION_TEXT_COMPLETION),
+                (names.GEN_AI_PROVIDER_NAME, names.GEN_AI_PROVIDER_FREEHOLD),
                 (names.GEN_AI_REQUEST_MODEL, self._model),
-                (names.FREEHOLD_ATTEMPT, attempt.envelope.attempt),
                 (names.GEN_AI_USAGE_INPUT_TOKENS, len(attempt.work.prompt)),
-                (names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, attempt.cached),
-                (names.GEN_AI_USAGE_OUTPUT_TOKENS, generated),
-                (names.GEN_AI_RESPONSE_FINISH_REASONS, finish.value),
+                (names.GEN_AI_USAGE_OUTPUT_TOKENS, attempt.generated),
+                (names.GEN_AI_RESPONSE_FINISH_REASONS, (finish.value,)),
+                (names.FREEHOLD_PUBLISH_DURATION, (now - self._ended.pop(attempt, now)) * 1e-9),
+                said,
             ),
             error="the engine failed" if finish is Finish.FAILED else None,
             request=attempt.envelope.request,

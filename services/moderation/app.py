@@ -103,9 +103,9 @@ def build(settings: ModerationSettings, platform: Platform, topics: Topics) -> M
     tell(telemetry, packs)
     streams = Streams(packs.find, observer, settings.idle_s)
     asked = InputHandler(
-        values, packs, screening, platform.bus, host.incarnation, observer, host.clock, settings.inline_cost
+        values, packs, screening, platform.bus, host.incarnation, observer, settings.inline_cost
     )
-    answered = OutputHandler(values, packs, streams, platform.bus, host.incarnation, host.clock)
+    answered = OutputHandler(values, packs, streams, platform.bus, host.incarnation, observer, host.clock)
     consumers = [
         Consumer(
             platform.bus,

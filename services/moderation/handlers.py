@@ -26,6 +26,7 @@ from shared.contracts.freehold.inference.v1.frame_pb2 import Frame
 from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed
 from shared.executor import Executor
 from shared.ids import event_id
+from shared.telemetry import Turn
 
 SERVICE = "moderation"
 _CODES: dict[type[Exception], str] = {
@@ -54,7 +55,6 @@ class InputHandler:
         bus: Publisher,
         incarnation: int,
         observer: Observer,
-        clock: Clock,
         inline_cost: int,
     ) -> None:
         self._configuration = configuration
@@ -63,7 +63,6 @@ class InputHandler:
         self._bus = bus
         self._incarnation = incarnation
         self._observer = observer
-        self._clock = clock
         self._inline_cost = inline_cost
 
     async def __call__(self, batch: Batch) -> None:
@@ -73,7 +72,10 @@ class InputHandler:
         `BusError` where an answer is not acknowledged (a repetition publishes the same events), and what
         a record is at fault for: `EnvelopeError`, `DecodeError`, `PolicyUnknown`.
         """
-        begun = self._clock.time_ns()
+        with self._observer.screening() as turn:
+            await self._handle(batch, turn)
+
+    async def _handle(self, batch: Batch, turn: Turn) -> None:
         jobs = [job for record in batch.records if (job := self._understand(record)) is not None]
         # Short texts cost less here than the way to a thread and back. The bound holds for the batch.
         left = self._inline_cost
@@ -82,11 +84,11 @@ class InputHandler:
         for job in jobs:
             left -= job.cost
             (inline if left >= 0 else beside).append(job)
-        sent = [self._answer(job, _screen(job), begun) for job in inline]
+        sent = [self._answer(job, _screen(job), turn) for job in inline]
         if beside:
             moved = [job._replace(policy=self._packs.find(job.policies, beside=True)) for job in beside]
             found = await self._executor.run(_screen_all, moved)
-            sent += [self._answer(job, screening, begun) for job, screening in zip(moved, found, strict=True)]
+            sent += [self._answer(job, screening, turn) for job, screening in zip(moved, found, strict=True)]
         for acknowledged in sent:
             await acknowledged
 
@@ -113,9 +115,9 @@ class InputHandler:
         reading = wire.read_request(accepted.request)
         return _Job(envelope, policies, policy, reading, wire.cost(reading[0]))
 
-    def _answer(self, job: _Job, screening: Screening, begun: int) -> Awaitable[Position]:
+    def _answer(self, job: _Job, screening: Screening, turn: Turn) -> Awaitable[Position]:
         verdict, script = screening.verdict, script_of(wire.longest(job.reading[0]))
-        context = self._observer.screened(job.envelope, job.policy, verdict, script, begun)
+        context = self._observer.screened(turn, job.envelope, job.policy, verdict, script)
         answer = wire.answer(screening, job.policy.versions, job.policy.window)
         return self._reply(job.envelope, answer, context)
 
@@ -148,6 +150,7 @@ class OutputHandler:
         streams: Streams,
         bus: Publisher,
         incarnation: int,
+        observer: Observer,
         clock: Clock,
     ) -> None:
         self._configuration = configuration
@@ -155,6 +158,7 @@ class OutputHandler:
         self._streams = streams
         self._bus = bus
         self._incarnation = incarnation
+        self._observer = observer
         self._clock = clock
         self._number = 0
         self._unsent: dict[int, deque[tuple[bytes, Headers]]] = {}
@@ -174,11 +178,12 @@ class OutputHandler:
             self._await_policies(frame)
         now = self._clock.monotonic()
         unsent = self._unsent.setdefault(batch.partition, deque())
-        for envelope, frame in asked:
-            vetted = self._streams.vet(frame, now)
-            if vetted is not None:
-                unsent.append((vetted.SerializeToString(), self._headers(envelope, batch.partition)))
-        await self._send(batch.partition)
+        with self._observer.vetting():
+            for envelope, frame in asked:
+                vetted = self._streams.vet(frame, now)
+                if vetted is not None:
+                    unsent.append((vetted.SerializeToString(), self._headers(envelope, batch.partition)))
+            await self._send(batch.partition)
 
     def _await_policies(self, frame: Frame) -> None:
         for opened in frame.opens:

@@ -10,7 +10,7 @@ from services.moderation.scripts import SCRIPTS
 from shared.bus.envelope import Envelope
 from shared.clock import Clock
 from shared.ids import unpack
-from shared.telemetry import SpanKind, Telemetry, format_traceparent, parse_traceparent
+from shared.telemetry import Telemetry, Turn
 from shared.telemetry import semconv as names
 from shared.telemetry.metrics import Counter
 
@@ -20,7 +20,9 @@ class Observer:
 
     def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
         metrics = telemetry.metrics("moderation")
+        self._telemetry = telemetry
         self._recorder = telemetry.recorder("moderation")
+        self._vetting: Turn | None = None
         self._clock = clock
         verdicts = metrics.counter("verdicts", "Texts judged, by verdict.", ("direction", "verdict"))
         self._verdicts = {
@@ -47,32 +49,25 @@ class Observer:
         self._held_tokens = metrics.tokens("held_tokens", "Most tokens of a stream that were held back.")
         self._held_seconds = metrics.seconds("held_seconds", "Longest that text of a stream was held back.")
 
-    def screened(self, asked: Envelope, policy: Policy, verdict: Verdict, script: str, begun: int) -> bytes:
+    def screening(self) -> Turn:
+        """A batch of requests begins."""
+        return self._telemetry.turn(self._recorder, "requests", "screen")
+
+    def vetting(self) -> Turn:
+        """A batch of frames begins: what ends before the next begins is the batch's."""
+        self._vetting = self._telemetry.turn(self._recorder, "frames", "vet")
+        return self._vetting
+
+    def screened(self, turn: Turn, asked: Envelope, policy: Policy, verdict: Verdict, script: str) -> bytes:
         """Note a request's verdict and its text's script; the `traceparent` that the answer carries on."""
-        ended = self._clock.time_ns()
-        self._seconds.observe(max(0, ended - begun) / 1e9)
+        self._seconds.observe(max(0, self._clock.time_ns() - turn.begun) / 1e9)
         self._count(Direction.INPUT, verdict)
         self._scripts[script, verdict.action].inc()
-        parent = parse_traceparent(asked.traceparent)
-        if parent is None or not parent.sampled:
-            return asked.traceparent
-        context = self._recorder.child(parent)
-        self._recorder.record(
-            "moderation screen",
-            context,
-            parent,
-            begun,
-            ended,
-            SpanKind.CONSUMER,
-            (
-                (names.MESSAGING_DESTINATION_NAME, "requests"),
-                (names.MESSAGING_OPERATION_TYPE, "process"),
-                (names.FREEHOLD_VERDICT, verdict.action.name.lower()),
-                (names.FREEHOLD_POLICY_VERSION, " ".join(policy.versions)),
-            ),
-            request=asked.request,
+        attributes = (
+            (names.FREEHOLD_VERDICT, verdict.action.name.lower()),
+            (names.FREEHOLD_POLICY_VERSION, " ".join(policy.versions)),
         )
-        return format_traceparent(context)
+        return turn.note(asked.traceparent, attributes, asked.request)
 
     def ended(self, request: bytes, stream: Stream) -> None:
         """A stream ended or was refused."""
@@ -91,27 +86,16 @@ class Observer:
             self._record(request, stream, "broken", reason)
 
     def _record(self, request: bytes, stream: Stream, verdict: str, error: str | None) -> None:
-        parent = parse_traceparent(stream.traceparent)
-        if parent is None or not parent.sampled:
+        turn = self._vetting
+        if turn is None:
             return
-        ended = self._clock.time_ns()
-        self._recorder.record(
-            "moderation vet",
-            self._recorder.child(parent),
-            parent,
-            ended - round((self._clock.monotonic() - stream.begun) * 1e9),
-            ended,
-            SpanKind.CONSUMER,
-            (
-                (names.MESSAGING_DESTINATION_NAME, "frames"),
-                (names.MESSAGING_OPERATION_TYPE, "process"),
-                (names.FREEHOLD_ATTEMPT, stream.attempt),
-                (names.FREEHOLD_VERDICT, verdict),
-                (names.FREEHOLD_POLICY_VERSION, " ".join(stream.policy.versions)),
-            ),
-            error=error,
-            request=unpack(request),
+        attributes = (
+            (names.FREEHOLD_ATTEMPT, stream.attempt),
+            (names.FREEHOLD_VERDICT, verdict),
+            (names.FREEHOLD_POLICY_VERSION, " ".join(stream.policy.versions)),
         )
+        begun = self._clock.time_ns() - round((self._clock.monotonic() - stream.begun) * 1e9)
+        turn.note(stream.traceparent, attributes, unpack(request), begun=begun, error=error)
 
     def _count(self, direction: Direction, verdict: Verdict) -> None:
         self._verdicts[direction, verdict.action].inc()

@@ -20,6 +20,7 @@ from shared.contracts.freehold.tokenizer.v1 import events_pb2 as tokenizer
 from shared.errors import FreeholdError
 from shared.executor import Executor
 from shared.ids import event_id
+from shared.telemetry import Turn
 
 SERVICE = "tokenizer"
 FindModel = Callable[[str], ServedModel]
@@ -67,7 +68,10 @@ class Handler:
         acknowledged (a repetition publishes the same events), and what a record is at fault for:
         `EnvelopeError`, `DecodeError`, `FreeholdError` for a model that is not served.
         """
-        begun = self._observer.now()
+        with self._observer.turn() as turn:
+            await self._handle(batch, turn)
+
+    async def _handle(self, batch: Batch, turn: Turn) -> None:
         envelopes = [parse_envelope(record.headers) for record in batch.records]
         if max(envelope.config_offset for envelope in envelopes) > self._configuration.offset:
             raise Later("a request was accepted under a configuration that is not here yet")
@@ -83,11 +87,11 @@ class Handler:
         for one in asked:
             left -= one.cost
             (inline if left >= 0 else beside).append(one)
-        sent = self._answer_all(inline, encode_jobs([one.job for one in inline]), begun)
+        sent = self._answer_all(inline, encode_jobs([one.job for one in inline]), turn)
         for start in range(0, len(beside), self._batch):
-            turn = beside[start : start + self._batch]
-            outcomes = await self._executor.run(encode_jobs, [one.job for one in turn])
-            sent += self._answer_all(turn, outcomes, begun)
+            some = beside[start : start + self._batch]
+            outcomes = await self._executor.run(encode_jobs, [one.job for one in some])
+            sent += self._answer_all(some, outcomes, turn)
         for acknowledged in sent:
             await acknowledged
 
@@ -111,11 +115,11 @@ class Handler:
         return _Asked(envelope, revision, job, len(value))
 
     def _answer_all(
-        self, turn: Sequence[_Asked], outcomes: Sequence[Outcome], begun: int
+        self, asked: Sequence[_Asked], outcomes: Sequence[Outcome], turn: Turn
     ) -> list[Awaitable[Position]]:
         sent = []
-        for one, outcome in zip(turn, outcomes, strict=True):
-            context = self._observer.observe(one.envelope, one.job.model.name, begun, outcome)
+        for one, outcome in zip(asked, outcomes, strict=True):
+            context = self._observer.observe(turn, one.envelope, one.job.model.name, outcome)
             sent.append(self._reply(one.envelope, one.revision, _answer(one, outcome), context))
         return sent
 

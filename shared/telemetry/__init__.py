@@ -3,6 +3,7 @@
 from shared.telemetry.settings import TelemetrySettings
 from shared.telemetry.telemetry import Telemetry
 from shared.telemetry.trace import Recorder, SpanKind, TraceContext, format_traceparent, parse_traceparent
+from shared.telemetry.turns import Turn
 
 __all__ = [
     "Recorder",
@@ -10,6 +11,7 @@ __all__ = [
     "Telemetry",
     "TelemetrySettings",
     "TraceContext",
+    "Turn",
     "format_traceparent",
     "parse_traceparent",
 ]

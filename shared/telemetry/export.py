@@ -51,11 +51,19 @@ class _Outcome(Enum):
 class Exporter:
     """A bounded queue, one task and one thread. What is above the bound is dropped and counted."""
 
-    def __init__(self, host: Host, settings: TelemetrySettings, spans: Family[Counter]) -> None:
-        """`spans` is counted by outcome: `sent` or `dropped`."""
+    def __init__(
+        self, host: Host, settings: TelemetrySettings, spans: Family[Counter], instance: str = ""
+    ) -> None:
+        """`spans` is counted by outcome: `sent` or `dropped`; `instance` names the replica."""
         self._clock = host.clock
         self._settings = settings
-        self._resource = {semconv.SERVICE_INSTANCE_ID: f"{host.incarnation:016x}"}
+        incarnation = f"{host.incarnation:016x}"
+        self._resource = {
+            semconv.SERVICE_INSTANCE_ID: instance or incarnation,
+            semconv.SERVICE_VERSION: settings.version,
+            semconv.HOST_NAME: settings.host_name,
+            semconv.FREEHOLD_INCARNATION: incarnation,
+        }
         self._queue: deque[SpanRow] = deque()
         self._limit = settings.otlp_queue
         self._executor = host.executor("telemetry")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, SpanFlags, Status
 
 from shared.telemetry.semconv import FREEHOLD_REQUEST, SERVICE_NAME
 from shared.telemetry.trace import AttributeValue, SpanKind, SpanRow
 
 SCOPE = "freehold"
-# "Is remote" is known, and said to be false: rows do not keep which side of a process border made the parent.
-_FLAGS = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+# A parent is another service's, known from a record's headers; what a span links to is its own service's.
+_LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+_REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 _FAILED = Status.STATUS_CODE_ERROR
 
 
@@ -52,12 +53,12 @@ def _span(row: SpanRow) -> Span:
         start_time_unix_nano=row.start_ns,
         end_time_unix_nano=row.end_ns,
         attributes=[_attribute(name, value) for name, value in row.attributes],
-        flags=_FLAGS,
+        flags=_REMOTE if row.parent and row.kind != SpanKind.INTERNAL else _LOCAL,
     )
     if row.kind == SpanKind.SERVER and row.request:  # whoever has a request's id finds its trace
         span.attributes.append(_attribute(FREEHOLD_REQUEST, row.request))
     for link in row.links:
-        span.links.add(trace_id=link.trace_id, span_id=link.span_id, flags=_FLAGS)
+        span.links.add(trace_id=link.trace_id, span_id=link.span_id, flags=_LOCAL)
     if row.error is None:
         span.status.SetInParent()
     else:
@@ -74,4 +75,7 @@ def _attribute(name: str, value: AttributeValue) -> KeyValue:
         return KeyValue(key=name, value=AnyValue(bool_value=value))  # type: ignore[arg-type]
     if kind is float:
         return KeyValue(key=name, value=AnyValue(double_value=value))  # type: ignore[arg-type]
-    return KeyValue(key=name, value=AnyValue(int_value=int(value)))
+    if kind is tuple:
+        texts = ArrayValue(values=[AnyValue(string_value=text) for text in value])  # type: ignore[union-attr]
+        return KeyValue(key=name, value=AnyValue(array_value=texts))
+    return KeyValue(key=name, value=AnyValue(int_value=int(value)))  # type: ignore[arg-type]

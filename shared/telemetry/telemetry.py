@@ -8,31 +8,45 @@ from shared.host import Host
 from shared.telemetry.bus import BusMetrics, ConsumerMetrics
 from shared.telemetry.export import Exporter
 from shared.telemetry.metrics import Counter, Family, Metrics
+from shared.telemetry.semconv import MESSAGING_SYSTEM_FREEHOLD
 from shared.telemetry.settings import TelemetrySettings
 from shared.telemetry.store import SpanStore
 from shared.telemetry.trace import Recorder
+from shared.telemetry.turns import Turn
 
 
 class Telemetry:
     """Made once a process. Recording works before `start` and after `stop`; only export needs them."""
 
     def __init__(
-        self, host: Host, settings: TelemetrySettings, registry: CollectorRegistry | None = None
+        self,
+        host: Host,
+        settings: TelemetrySettings,
+        registry: CollectorRegistry | None = None,
+        *,
+        instance: str = "",
+        system: str = MESSAGING_SYSTEM_FREEHOLD,
     ) -> None:
+        """`instance` names this replica, its incarnation where empty; `system` is the bus's kind in spans."""
         self._host = host
         self._settings = settings
+        self._system = system
         self.registry = registry or CollectorRegistry()
         """Where every service of the process registers its metrics; what `/metrics` shows."""
         self._bus = BusMetrics(self.registry)
         self.store = SpanStore(settings.trace_store)
         text = "Spans by what became of their export."
         spans = Family(self.registry, "freehold_telemetry_spans", text, ("outcome",), Counter)
-        self._exporter = Exporter(host, settings, spans) if settings.otlp_endpoint else None
+        self._exporter = Exporter(host, settings, spans, instance) if settings.otlp_endpoint else None
 
     def recorder(self, service: str) -> Recorder:
         """A recorder whose spans carry `service.name` = `service`."""
         sinks = [self.store.add] if self._exporter is None else [self.store.add, self._exporter.add]
         return Recorder(service, self._host.random, self._settings.trace_ratio, sinks)
+
+    def turn(self, recorder: Recorder, topic: str, verb: str, *, publishes: bool = True) -> Turn:
+        """A batch begins that `recorder`'s service is to `verb`; `publishes` where it answers on the bus."""
+        return Turn(recorder, self._host.clock, self._system, topic, verb, publishes=publishes)
 
     def metrics(self, service: str) -> Metrics:
         """A maker of `freehold_<service>_*` metrics in this process's registry."""

@@ -46,7 +46,11 @@ async def test_a_request_is_reserved_settled_and_told_of_in_its_own_trace(home: 
         for span, traceparent in ((reserve, answer.traceparent), (settle, envelope.traceparent)):
             assert span.context == parse_traceparent(traceparent)
             assert (span.context.trace_id, span.parent) == (trace.trace_id, trace.span_id)
-            assert len(span.links) == 1
+            assert span.links == ()  # it was alone in its batch
+            attributes = dict(span.attributes)
+            assert len(span.attributes) <= 8
+            assert 0 < attributes["freehold.database.duration"] < 60
+            assert 0 < attributes["freehold.publish.duration"] < 60
         await billing.verified()
 
 

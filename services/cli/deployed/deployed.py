@@ -26,6 +26,7 @@ from shared.rpc import platform as platform_rpc
 from shared.rpc.server import RpcServer
 from shared.storage.database import DatabaseError, DatabaseRefused
 from shared.telemetry import Telemetry, TelemetrySettings
+from shared.telemetry.semconv import MESSAGING_SYSTEM_KAFKA
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class Deployed:
         self._settings = settings
         self._host = host
         self._topics = load_topics("compose")
-        self._telemetry = Telemetry(host, telemetry)
+        self._telemetry = Telemetry(
+            host, telemetry, instance=settings.instance, system=MESSAGING_SYSTEM_KAFKA
+        )
         self._bus = KafkaBus(host, self._topics, KafkaSettings(), f"{name}-{settings.instance}")
         self._operations = Operations(name, self._telemetry.registry, self.readiness)
         self._tasks = Tasks(f"process.{name}")

@@ -103,12 +103,12 @@ class Carrier:
             self._post_first(entry, self._records.reserve(entry), now)
 
     def _post_first(self, entry: Entry, letter: Letter, now: float) -> None:
-        post(
-            self._bus,
-            letter,
-            lambda _: self.apply(entry, entry.machine.acknowledged(), now),
-            lambda error: self._not_acknowledged(entry, error),
-        )
+        def acknowledged(_: Position) -> None:
+            # Both first records are under way together: the longer wait counts.
+            entry.published_s = max(entry.published_s, self._clock.monotonic() - now)
+            self.apply(entry, entry.machine.acknowledged(), now)
+
+        post(self._bus, letter, acknowledged, lambda error: self._not_acknowledged(entry, error))
 
     def _publish_redacted(self, entry: Entry, effect: PublishRedacted, now: float) -> None:
         try:
@@ -131,6 +131,7 @@ class Carrier:
         self._observer.dispatched(entry, now)
 
         def acknowledged(position: Position) -> None:
+            entry.published_s += self._clock.monotonic() - now
             self.apply(entry, entry.machine.work_acknowledged(number, position.offset), now)
 
         def failed(error: BusError) -> None:

@@ -37,6 +37,7 @@ class Entry:
         "octets",
         "parent",
         "policies",
+        "published_s",
         "ready_at",
         "request",
         "salt",
@@ -67,6 +68,8 @@ class Entry:
         self.span: TraceContext | None = None
         self.parent: TraceContext | None = None
         self.accepted_ns = 0
+        self.published_s = 0.0
+        """Seconds that its own records waited for their acknowledgement, one after another."""
         self.accepted_at = 0.0
         self.ready_at = 0.0
         """When it began to wait for a worker; 0 = it does not wait."""

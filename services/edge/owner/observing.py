@@ -123,10 +123,10 @@ class Observer:
             (names.GEN_AI_REQUEST_MODEL, entry.model.name),
             (names.GEN_AI_USAGE_INPUT_TOKENS, evidence.prompt),
             (names.GEN_AI_USAGE_OUTPUT_TOKENS, delivered),
-            (names.GEN_AI_RESPONSE_FINISH_REASONS, _finish(evidence.finish)),
+            (names.GEN_AI_RESPONSE_FINISH_REASONS, (_finish(evidence.finish),)),
             (names.FREEHOLD_STATE, machine.state.name.lower()),
             (names.FREEHOLD_TENANT, entry.submission.principal.organisation),
-            (names.FREEHOLD_ATTEMPT, len(machine.attempts)),
+            (names.FREEHOLD_PUBLISH_DURATION, entry.published_s),
         )
         self._recorder.record(
             SPAN,

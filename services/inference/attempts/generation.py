@@ -176,6 +176,7 @@ class Generation:
         outlets: dict[Outlet, None] = {}
         for attempt in attempts:
             del self._attempts[attempt.key]
+            self._observer.durable(attempt)
             outlets[attempt.outlet] = None
             for stream in attempt.streams:
                 stream.end = True

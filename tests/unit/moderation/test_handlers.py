@@ -56,8 +56,9 @@ def bus():
 def handler(bus, small_policy):
     packs = Packs(small_policy)
     telemetry = Telemetry(system_host(), TelemetrySettings(), CollectorRegistry())
-    streams = Streams(packs.find, Observer(telemetry, SystemClock()), 30.0)
-    return OutputHandler(Configuration(), packs, streams, bus, 9, SystemClock())
+    observer = Observer(telemetry, SystemClock())
+    streams = Streams(packs.find, observer, 30.0)
+    return OutputHandler(Configuration(), packs, streams, bus, 9, observer, SystemClock())
 
 
 def batch(*frames, lane=2):

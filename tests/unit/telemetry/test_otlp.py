@@ -25,19 +25,20 @@ KINDS = {
 }
 
 
-def sdk_context(trace_id: bytes, span_id: bytes) -> SpanContext:
+def sdk_context(trace_id: bytes, span_id: bytes, *, remote: bool = False) -> SpanContext:
     return SpanContext(
-        int.from_bytes(trace_id), int.from_bytes(span_id), is_remote=False, trace_flags=TraceFlags(1)
+        int.from_bytes(trace_id), int.from_bytes(span_id), is_remote=remote, trace_flags=TraceFlags(1)
     )
 
 
 def sdk_span(row: SpanRow) -> ReadableSpan:
     trace = row.context.trace_id
+    remote = KINDS[row.kind] is not SpanKind.INTERNAL
     named = {"freehold.request.id": row.request} if KINDS[row.kind] is SpanKind.SERVER and row.request else {}
     return ReadableSpan(
         name=row.name,
         context=sdk_context(trace, row.context.span_id),
-        parent=sdk_context(trace, row.parent) if row.parent else None,
+        parent=sdk_context(trace, row.parent, remote=remote) if row.parent else None,
         resource=Resource({"service.name": row.service, **RESOURCE}),
         attributes={**dict(row.attributes), **named},
         links=[Link(sdk_context(link.trace_id, link.span_id)) for link in row.links],
@@ -66,6 +67,7 @@ def rows() -> list[SpanRow]:
         ("yes", True),
         ("no", False),
         ("e", ""),
+        ("several", ("stop", "length")),
     )
     links: tuple[TraceContext, ...] = (edge.root(), edge.root())
     billing.record(
