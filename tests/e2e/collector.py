@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
 
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collected(NamedTuple):
-    """One span and the service that it says it is of."""
+    """One span and whose it says it is."""
 
     service: str
     span: Span
+    resource: Mapping[str, str]
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -31,18 +34,17 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def Export(self, request: pb.ExportTraceServiceRequest, context: Any) -> pb.ExportTraceServiceResponse:
         """Keep what comes."""
         del context
-        for resource in request.resource_spans:
-            (service,) = (
-                item.value.string_value for item in resource.resource.attributes if item.key == "service.name"
-            )
-            for scope in resource.scope_spans:
-                self.spans += [Collected(service, span) for span in scope.spans]
+        for holder in request.resource_spans:
+            resource = texts(holder.resource.attributes)
+            for scope in holder.scope_spans:
+                self.spans += [Collected(resource["service.name"], span, resource) for span in scope.spans]
         return pb.ExportTraceServiceResponse()
-
-    def services_of(self, trace: bytes) -> set[str]:
-        """Services that a trace has spans of."""
-        return {service for service, span in self.spans if span.trace_id == trace}
 
     def stop(self) -> None:
         """Stop listening."""
         self._server.stop(1).wait()
+
+
+def texts(attributes: Iterable[KeyValue]) -> dict[str, str]:
+    """Those whose value is a text."""
+    return {item.key: item.value.string_value for item in attributes if item.value.HasField("string_value")}

@@ -1,4 +1,4 @@
-"""A real platform in a process of its own, as `freehold up` runs it."""
+"""A real platform: in one process, as `freehold up` runs it, or in one a service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.collector import Collector
+from tests.e2e.deployment import Deployment
 from tests.e2e.running import Running
+from tests.servers.kafka import Kafka
+from tests.servers.postgres import Postgres
 
 Start = Callable[..., Running]
 
@@ -34,3 +38,31 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield running
     if running.process.poll() is None:
         assert running.stop() == 0, running.output
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Collector]:
+    """Where `deployment` sends all of its spans."""
+    collector = Collector()
+    yield collector
+    collector.stop()
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    kafka: Kafka, postgres: Postgres, receiver: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """One replica of each service, for all tests of a worker: a test leaves all of them running."""
+    made = Deployment(
+        tmp_path_factory.mktemp("deployment"),
+        kafka.settings(prefix="deployed."),
+        postgres.settings(),
+        FREEHOLD_OTLP_ENDPOINT=receiver.endpoint,
+    )
+    try:
+        made.prepare()
+        made.start()
+        made.welcome()
+        yield made
+    finally:
+        made.kill()

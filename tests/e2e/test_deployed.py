@@ -9,25 +9,6 @@ from openai import OpenAI
 
 from tests.e2e.deployment import Deployment
 from tests.e2e.running import MODEL
-from tests.servers.kafka import Kafka
-from tests.servers.postgres import Postgres
-
-
-@pytest.fixture(scope="module")
-def deployment(
-    kafka: Kafka, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    """One replica of each service."""
-    made = Deployment(
-        tmp_path_factory.mktemp("deployment"), kafka.settings(prefix="deployed."), postgres.settings()
-    )
-    try:
-        made.prepare()
-        made.start()
-        made.welcome()
-        yield made
-    finally:
-        made.kill()
 
 
 @pytest.fixture

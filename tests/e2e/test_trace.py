@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import Start
 from tests.e2e.running import MODEL, Running, until
+from tests.e2e.traces import SERVED, check_links, traces, traces_of
 
 SERVICES = {"edge", "moderation", "tokenizer", "billing", "inference", "audit"}
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 20}
@@ -31,38 +31,17 @@ def test_a_request_is_one_trace_of_every_service_without_orphans(start: Start, c
     answer = httpx.post(f"{running.base_url}/chat/completions", json=BODY, headers=headers, timeout=60.0)
     assert answer.status_code == httpx.codes.OK
     request = answer.headers["x-request-id"]
-    until(lambda: "audit" in {service for service, _ in collector.spans}, "the log's span to be sent")
+    until(lambda: any(one.service == "audit" for one in collector.spans), "the log's span to be sent")
     assert running.stop() == 0
-    ids = {span.span_id for _, span in collector.spans}
-    assert len(ids) == len(collector.spans)
-
-    whole = [trace for trace in traces(collector) if len(collector.services_of(trace)) > 1]
-    assert len(whole) == 1
-    assert collector.services_of(whole[0]) == SERVICES
-    spans = [span for _, span in collector.spans if span.trace_id == whole[0]]
-    (root,) = [span for span in spans if not span.parent_span_id]
-    assert root.name == "POST /v1/chat/completions"
-    by_id = {span.span_id: span for span in spans}
-    for span in spans:
-        assert span.start_time_unix_nano <= span.end_time_unix_nano
-        if span is not root:
-            parent = by_id[span.parent_span_id]
-            assert parent.start_time_unix_nano <= span.start_time_unix_nano, span.name
-        for link in span.links:
-            assert link.span_id in ids, "a linked batch was not sent"
-    assert value(root, "freehold.request.id") == request
-    # What serves several requests at once is a trace of its own, which theirs link to.
-    for trace in traces(collector):
-        if trace != whole[0]:
-            assert all("batch" in span.name for _, span in collector.spans if span.trace_id == trace)
-
-
-def traces(collector: Collector) -> Counter[bytes]:
-    return Counter(span.trace_id for _, span in collector.spans)
-
-
-def value(span: object, name: str) -> str:
-    return next((item.value.string_value for item in span.attributes if item.key == name), "")
+    (trace,) = traces_of(collector, request)
+    trace.check(SERVED)
+    assert trace.root.name == "POST /v1/chat/completions"
+    assert {one.service for one in trace.collected} == SERVICES
+    check_links(collector)
+    for other in traces(collector):
+        assert other.orphans == []
+        # What serves several requests at once is a trace of its own, which theirs link to.
+        assert other.roots or all(name.endswith(" batch") for name in other.names)
 
 
 def test_without_an_endpoint_nothing_leaves_the_process(platform: Running) -> None:
