@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from shared.bus.kafka import (
@@ -23,6 +22,7 @@ from shared.bus.kafka import (
     RoundRobinPartitionAssignor,
     told,
 )
+from shared.bus.kafka_ending import ended
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import BusError, Record, TopicPartition
 
@@ -247,12 +247,8 @@ class ConsumerLife:
         coordinator, fetcher = consumer._coordinator, consumer._fetcher
         if leave and coordinator is not None and self._membership is not None:
             coordinator._group_instance_id = None  # else the library leaves it to the session to end
-        try:
-            async with asyncio.timeout(self._timing.stop):
-                await consumer.stop()
+        if await ended(consumer.stop(), self._timing.stop):
             return
-        except (KafkaError, TimeoutError):
-            pass
         tasks = [
             *(fetcher._pending_tasks if fetcher is not None else ()),
             getattr(fetcher, "_fetch_task", None),
@@ -263,11 +259,9 @@ class ConsumerLife:
         for task in tasks:
             if task is not None:
                 task.cancel()
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(self._timing.stop):
-                if leave and coordinator is not None and self._membership is not None:
-                    await coordinator._maybe_leave_group()
-                await consumer._client.close()
+        if leave and coordinator is not None and self._membership is not None:
+            await ended(coordinator._maybe_leave_group(), self._timing.stop)
+        await ended(consumer._client.close(), self._timing.stop)
 
     def _place(self, place: TopicPartition) -> Any:
         return Place(f"{self._prefix}{place.topic}", place.partition)

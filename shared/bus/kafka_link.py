@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from shared.bus.kafka import (
@@ -21,6 +20,7 @@ from shared.bus.kafka import (
     error_of,
     told,
 )
+from shared.bus.kafka_ending import ended
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import BusError, BusRefused, TopicPartition
 from shared.clock import Clock
@@ -133,10 +133,10 @@ class Link:
         try:
             await client.bootstrap()
         except KafkaError as error:
-            await client.close()
+            await ended(client.close(), self._timing.stop)
             raise await self._reason(client) or told(error, "connecting") from error
         except BaseException:
-            await client.close()
+            await ended(client.close(), self._timing.stop)
             raise
         self._client = client
         if self._topics:
@@ -160,6 +160,4 @@ class Link:
     async def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.stop):
-                    await client.close()
+            await ended(client.close(), self._timing.stop)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from shared.bus.kafka import AIOKafkaProducer, KafkaError, MessageBatch, told
+from shared.bus.kafka_ending import ended
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import Headers, Position
 
@@ -160,9 +160,7 @@ class ProducerLife:
         self._over = True
         producer = self._producer
         producer._closed = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._timing.stop):
-                await producer.client.close()
+        await ended(producer.client.close(), self._timing.stop)
         task = producer._sender.sender_task
         for _ in range(CANCELS):  # it waits for its own tasks one after another: each cancel ends one wait
             if task is None or task.done():
