@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from shared.bus.kafka import (
@@ -27,6 +28,8 @@ from shared.clock import Clock
 
 BEGINNING, END = -2, -1
 PAUSE_S = 0.1
+STALE = 5
+"""Failures after which the names to begin with are asked again."""
 
 # The library tells of each failed attempt at its own pace, several times a second while a broker is
 # away. What matters of it comes to us as an error and is told once, by us.
@@ -87,7 +90,7 @@ class Link:
         await self._close()
 
     async def _insist(self, wanted: Iterable[Any], at: int) -> dict[Any, int]:
-        while True:
+        for failures in count(1):
             client = await self._opened()
             try:
                 return await self._ask(client, wanted, at)
@@ -95,7 +98,10 @@ class Link:
                 if not getattr(error, "retriable", False):
                     raise told(error, "asking for offsets") from error
                 client.force_metadata_update()
+            if failures % STALE == 0:  # what it knows of the brokers may be of no use any more
+                await self._close()
             await self._clock.sleep(PAUSE_S)
+        raise AssertionError
 
     async def _ask(self, client: Any, wanted: Iterable[Any], at: int) -> dict[Any, int]:
         missing = {full.topic for full in wanted} - self._topics
