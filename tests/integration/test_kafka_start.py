@@ -81,31 +81,6 @@ async def test_more_partitions_than_declared_are_left_alone(kafka: Kafka) -> Non
     await bus.close()
 
 
-async def test_a_wrong_password_is_refused_and_the_right_one_is_not(tmp_path: Path) -> None:
-    kafka = Kafka(
-        tmp_path,
-        protocol="SASL_PLAINTEXT",
-        extra={
-            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            "listener.name.clients.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram"
-            ".ScramLoginModule required;",
-        },
-        users=["SCRAM-SHA-512=[name=edge,password=right]"],
-    )
-    try:
-        await asyncio.to_thread(kafka.start)
-        settings = kafka.settings(username="edge", password="right")
-        await apply(TOPICS, settings)
-        bus = bus_of(settings)
-        await bus.start()
-        await bus.publish("usage", b"1", partition=0)
-        await bus.close()
-        with pytest.raises(BusRefused, match="credentials"):
-            await bus_of(kafka.settings(username="edge", password="wrong")).start()
-    finally:
-        kafka.remove()
-
-
 def test_a_certificate_that_is_not_there_is_refused() -> None:
     with pytest.raises(BusRefused, match=r"nowhere\.pem"):
         bus_of(KafkaSettings(security="SSL", ca=Path("/nowhere.pem")))
