@@ -43,6 +43,8 @@ class Replica:
             "FREEHOLD_RPC_PORT": str(self.rpc_port),
             "FREEHOLD_OPS_PORT": str(self.ops_port),
         }
+        # One for all questions: to make one loads every certificate, longer than a question takes.
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.ops_port}", timeout=5.0, trust_env=False)
         self.process = self._begin()
 
     def _begin(self) -> subprocess.Popen[bytes]:
@@ -64,7 +66,7 @@ class Replica:
     def ask(self, path: str) -> httpx.Response | None:
         """Its operations port's answer; None where nobody answers."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.ops_port}{path}", timeout=5.0)
+            return self._http.get(path)
         except httpx.TransportError:
             return None
 

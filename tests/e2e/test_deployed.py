@@ -10,6 +10,8 @@ from openai import OpenAI
 from tests.e2e.deployment import Deployment
 from tests.e2e.running import MODEL
 
+pytestmark = pytest.mark.timeout(400)  # the first test waits for seven processes to start
+
 
 @pytest.fixture
 def client(deployment: Deployment) -> Iterator[OpenAI]:
