@@ -76,7 +76,7 @@ class ServerProcess:
             )
         # Reads until this process ends, however it ends, and then takes the server along.
         self._guard = subprocess.Popen(
-            ["sh", "-c", 'read -r _; kill -9 -- "-$0"', str(self._process.pid)],
+            ["sh", "-c", 'read -r _; kill -9 "-$0"', str(self._process.pid)],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
