@@ -44,7 +44,12 @@ class Replica:
             "FREEHOLD_OPS_PORT": str(self.ops_port),
         }
         # One for all questions: to make one loads every certificate, longer than a question takes.
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.ops_port}", timeout=5.0, trust_env=False)
+        self._http = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.ops_port}",
+            timeout=5.0,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
         self.process = self._begin()
 
     def _begin(self) -> subprocess.Popen[bytes]:

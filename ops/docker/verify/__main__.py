@@ -14,6 +14,7 @@ from typing import Any
 
 from ops.docker.verify.driving import Client
 from ops.docker.verify.engine import Project, VerifyError, wait_for
+from ops.docker.verify.tracing import traced
 
 NAME = "freehold-verify"
 HOST = "127.0.0.1"
@@ -142,6 +143,7 @@ def verify(project: Project) -> dict[str, Any]:
     figures["plain_answer_s"] = round(client.plain(), 3)
     figures["http_stream"] = client.stream()
     figures["grpc_stream"] = client.grpc_stream()
+    figures["traces"] = traced(f"{HOST}:{PORT}", key[1], f"http://{HOST}:{JAEGER}")
     scale = [word for service in TWICE for word in ("--scale", f"{service}=2")]
     project.compose("up", "--detach", "--no-build", *scale)
     figures["seconds_until_scaled"] = round(project.until_well(services, 240.0), 1)
