@@ -104,7 +104,7 @@ def write(connection: Connection, statement: Bulk | str, rows: Sequence[Sequence
         return
     cursor = connection.connection.cursor()
     try:
-        if connection.dialect.name != POSTGRES:
+        if not concurrent(connection):
             cursor.executemany(_for_sqlite(statement if isinstance(statement, str) else statement.each), rows)
         elif isinstance(statement, str):
             cursor.executemany(_for_postgres(statement), rows)
@@ -124,22 +124,33 @@ def storable(text: str) -> str:
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
+def concurrent(connection: Connection) -> bool:
+    """Whether other transactions may write at the same time as this one; never on SQLite."""
+    return connection.dialect.name == POSTGRES
+
+
 def alone(connection: Connection, name: str) -> None:
     """Wait until no other transaction of this schema goes by `name`, and keep it until this one ends.
 
-    For what is rare and reads before it writes. SQLite has one writer anyway.
+    For what is rare and reads before it writes, and for rows that are not there to be locked.
     """
-    if connection.dialect.name == POSTGRES:
-        query(
-            connection,
-            "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended(current_schema() || '/' || ?, 0))",
-            (name,),
-        )
+    _advisory(connection, "pg_advisory_xact_lock", name)
+
+
+def beside(connection: Connection, name: str) -> None:
+    """Wait for and keep out whoever is `alone` by this name, but not others beside."""
+    _advisory(connection, "pg_advisory_xact_lock_shared", name)
+
+
+def _advisory(connection: Connection, function: str, name: str) -> None:
+    if concurrent(connection):
+        key = "hashtextextended(current_schema() || '/' || ?, 0)"
+        query(connection, f"SELECT 1 FROM {function}({key})", (name,))  # noqa: S608
 
 
 def _spoken(connection: Connection, statement: str, parameters: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
     """A statement and its parameters as the connection's database wants them."""
-    if connection.dialect.name == POSTGRES:
+    if concurrent(connection):
         return _for_postgres(statement), tuple(parameters)
     return _for_sqlite(statement), tuple(
         [json.dumps(value) if isinstance(value, list) else value for value in parameters]

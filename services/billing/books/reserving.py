@@ -13,6 +13,7 @@ from services.billing.books.rows import (
     INSERT_REQUEST,
     REFUSED,
     RESERVED,
+    UNRESERVED,
     RequestRow,
     read_holders,
     read_requests,
@@ -20,7 +21,7 @@ from services.billing.books.rows import (
 from services.billing.terms import LEVELS, Claim, Refusal, Terms
 from shared.errors import Kind
 from shared.storage.database import Conflict
-from shared.storage.sql import change, insertion, keys, locked, query, write
+from shared.storage.sql import beside, change, insertion, keys, locked, query, write
 
 KEY_LIFE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an idempotency key is held."""
@@ -63,6 +64,7 @@ def reserve(connection: Connection, asks: Sequence[Ask]) -> list[RequestRow]:
     Asks are served in order. A request that is refused holds no idempotency key: nothing was begun
     under it. Raises `Contended`.
     """
+    beside(connection, UNRESERVED)
     known = read_requests(connection, {ask.request for ask in asks})
     fresh = [ask for ask in asks if ask.request not in known]
     if fresh:

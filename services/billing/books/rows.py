@@ -11,12 +11,15 @@ from sqlalchemy import Connection
 from services.billing import tables
 from shared.bus.ports import Record
 from shared.money import Prices
-from shared.storage.sql import change, insertion, keys, locked, query, storable, write
+from shared.storage.sql import alone, change, concurrent, insertion, keys, locked, query, storable, write
 
 RESERVED: Final = "reserved"
 REFUSED: Final = "refused"
 CLOSED: Final = "closed"
 SETTLED: Final = "settled"
+
+UNRESERVED: Final = "requests without a row"
+"""Whoever writes of such a request goes alone by this name, and whoever makes rows beside it."""
 
 
 class RequestRow(NamedTuple):
@@ -85,6 +88,7 @@ _INSERT_PARKED: Final = insertion(tables.parked, "ON CONFLICT DO NOTHING")
 
 _FOUND: Final = "SELECT * FROM requests WHERE request = ANY(?)"
 _LOCKED: Final = locked(_FOUND, "request")
+_COUNTED: Final = "SELECT COUNT(*) FROM requests WHERE request = ANY(?)"
 
 
 def read_requests(connection: Connection, requests: Iterable[str]) -> dict[str, RequestRow]:
@@ -94,9 +98,12 @@ def read_requests(connection: Connection, requests: Iterable[str]) -> dict[str, 
 
 def lock_requests(connection: Connection, requests: Iterable[str]) -> dict[str, RequestRow]:
     """As `read_requests`; what is read here is not changed by others before the transaction ends, and what
-    they wrote of these requests before is seen by the next statement.
+    they wrote of these requests before is seen by the next statement. So of requests that have no row.
     """
-    return _by_request(query(connection, _LOCKED, keys(requests)))
+    wanted = set(requests)
+    if concurrent(connection) and query(connection, _COUNTED, keys(wanted))[0][0] < len(wanted):
+        alone(connection, UNRESERVED)
+    return _by_request(query(connection, _LOCKED, keys(wanted)))
 
 
 def read_holders(connection: Connection, idempotencies: Iterable[str]) -> dict[str, RequestRow]:
