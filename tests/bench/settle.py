@@ -1,11 +1,12 @@
 """Usage events settled a second, exactly once, by batch size; and reserves a second beside them.
 
-    python -m tests.bench.settle [--seconds 2]
+    python -m tests.bench.settle [--seconds 2] [--postgres]
 
 A settled event is a request's usage joined with its close: usage row, entry, three lines, budgets, seq
-and fact in one transaction on SQLite at `synchronous=FULL`; 5 % of the events come twice. Anchor, in
-the same run and on the same disk: raw `executemany` of one row of a usage's size, one commit a batch.
-Prints one JSON object; `ratio` is ours by the anchor's. After each cell the ledger is verified.
+and fact in one transaction on SQLite at `synchronous=FULL`, or on a PostgreSQL of its own with `fsync`;
+5 % of the events come twice. Anchor, in the same run and on the same disk: one row of a usage's size by
+the driver alone (`executemany`; on PostgreSQL one array), one commit a batch. Prints one JSON object;
+`ratio` is ours by the anchor's; `cpu_us` is this process's. After each cell the ledger is verified.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Protocol
+
+import asyncpg
 
 from services.billing.books.reserving import Ask, reserve
 from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batch
@@ -35,10 +39,13 @@ from shared.contracts.freehold.edge.v1.events_pb2 import (
 )
 from shared.contracts.freehold.inference.v1.events_pb2 import ChoiceUsage, UsageRecorded
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_COMPLETED
-from shared.host import system_host
+from shared.host import Host, system_host
 from shared.ids import Ids
 from shared.storage.database import Database
 from shared.storage.migrations import open_database
+from shared.storage.postgres import open_postgres
+from shared.storage.postgres_migrations import migrate_postgres
+from tests.servers.postgres import Postgres
 
 BATCHES = (1, 16, 100, 500)
 TENANTS = 4
@@ -106,11 +113,11 @@ def configured() -> Configuration:
     return known
 
 
-async def cell(home: Path, batch: int, seconds: float) -> dict[str, object]:
+async def cell(store: Store, batch: int, seconds: float) -> dict[str, object]:
     """One batch size: reserve, then settle, until the settling has taken `seconds`."""
     host, chance, known = system_host(), random.Random(7), configured()
     ids = Ids(host.clock, chance)
-    database = await open_database(home / f"billing-{batch}.db", "billing", host)
+    database = await store.open(host)
     reserving, settling = Clocked(), Clocked()
     offset = {"usage": 0, "closed": 0}
     while settling.wall < seconds:
@@ -131,7 +138,7 @@ async def cell(home: Path, batch: int, seconds: float) -> dict[str, object]:
         raise SystemExit(f"the ledger does not verify: {verified}")
     if verified[2].examined != settling.count:
         raise SystemExit(f"{settling.count} events made {verified[2].examined} settlements")
-    plain = anchor(home / f"anchor-{batch}.db", batch, seconds / 2)
+    plain = await store.anchor(batch, seconds / 2)
     return {
         "batch": batch,
         "settle": settling.figures(),
@@ -191,32 +198,99 @@ def record(topic: str, value: bytes, now_ms: int) -> Record:
     return Record(topic, 0, 0, now_ms, None, value, ())
 
 
-def anchor(path: Path, batch: int, seconds: float) -> int:
-    """Rows a second of the plainest insert."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, value BLOB)")
-    count, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO rows (value) VALUES (?)", [(USAGE,)] * batch)
-        connection.execute("COMMIT")
-        count += batch
-    spent = time.perf_counter() - begun
-    connection.close()
-    return round(count / spent)
+class Store(Protocol):
+    """Where the books lie, new for each cell."""
+
+    async def open(self, host: Host) -> Database:
+        """Empty books."""
+
+    async def anchor(self, batch: int, seconds: float) -> int:
+        """Rows a second of the plainest insert."""
 
 
-async def main() -> None:
+class SqliteStore:
+    """A file."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    async def open(self, host: Host) -> Database:
+        return await open_database(self._home / "billing.db", "billing", host)
+
+    async def anchor(self, batch: int, seconds: float) -> int:
+        connection = sqlite3.connect(self._home / "anchor.db", isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, value BLOB)")
+        count, begun = 0, time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO rows (value) VALUES (?)", [(USAGE,)] * batch)
+            connection.execute("COMMIT")
+            count += batch
+        spent = time.perf_counter() - begun
+        connection.close()
+        return round(count / spent)
+
+
+class PostgresStore:
+    """A database of a server."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._settings = server.settings()
+
+    async def open(self, host: Host) -> Database:
+        await asyncio.to_thread(migrate_postgres, self._settings, "billing")
+        return await open_postgres(self._settings, "billing", host)
+
+    async def anchor(self, batch: int, seconds: float) -> int:
+        chosen = self._settings
+        connection = await asyncpg.connect(
+            host=chosen.host,
+            port=chosen.port,
+            user=chosen.user,
+            password=chosen.password.get_secret_value(),
+            database=chosen.name,
+        )
+        await connection.execute("CREATE SCHEMA anchor")
+        await connection.execute("CREATE TABLE anchor.rows (id BIGSERIAL PRIMARY KEY, value BYTEA)")
+        insert = "INSERT INTO anchor.rows (value) SELECT unnest($1::bytea[])"
+        count, begun = 0, time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            await connection.execute(insert, [USAGE] * batch)
+            count += batch
+        spent = time.perf_counter() - begun
+        await connection.close()
+        return round(count / spent)
+
+
+async def cells(seconds: float, server: Postgres | None) -> list[dict[str, object]]:
+    """Every batch size."""
+    found: list[dict[str, object]] = []
+    for batch in BATCHES:
+        with tempfile.TemporaryDirectory() as folder:
+            store = PostgresStore(server) if server else SqliteStore(Path(folder))
+            found.append(await cell(store, batch, seconds))
+    return found
+
+
+def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="Wall time of settling in each cell.")
-    seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory() as folder:
-        cells = [await cell(Path(folder), batch, seconds) for batch in BATCHES]
-    print(json.dumps({"bench": "settle", "tenants": TENANTS, "cells": cells}, indent=1))
+    parser.add_argument("--postgres", action="store_true", help="On PostgreSQL in place of SQLite.")
+    chosen = parser.parse_args()
+    server = Postgres() if chosen.postgres else None
+    try:
+        if server:
+            server.start()
+        found = asyncio.run(cells(chosen.seconds, server))
+    finally:
+        if server:
+            server.remove()
+    name = "postgres" if server else "sqlite"
+    print(json.dumps({"bench": "settle", "database": name, "tenants": TENANTS, "cells": found}, indent=1))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
