@@ -33,7 +33,10 @@ seen then. Else the row is its own fault.
 """
 BACKOFF_S: Final = 0.005
 
-_WRITING: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_WRITING: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL enable_seqscan = off"
+"""Whatever is written is found by a key; a plan that was made while a table was small would read it whole
+for ever after.
+"""
 _READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
