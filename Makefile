@@ -1,4 +1,5 @@
-# `make run` and `make test` need nothing but Python 3.11; everything else they set up themselves.
+# `make run` needs nothing but Python 3.11, and `make test` Maven and promtool beside it, which it fetches as
+# Debian's packages where it may. Everything else they set up themselves.
 
 PYTHON ?= python3.11
 VENV := .venv
