@@ -44,7 +44,7 @@ def configuration(topic: Topic, settings: KafkaSettings) -> Mapping[str, str]:
 
 
 async def apply(topics: Topics, settings: KafkaSettings, clock: Clock = SystemClock()) -> list[str]:  # noqa: B008
-    """Make what is missing and return its names on the broker once they can be used.
+    """Make what is missing and return its names on the broker once every partition has a leader.
 
     Raises `TopicsRefused`, having made nothing, where one that is there is not as declared; `BusRefused`
     where credentials or rights are lacking; `BusError` where trying again may help. Several may run at once.
