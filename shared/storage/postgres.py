@@ -186,7 +186,7 @@ class _Lane:
                 raise DatabaseError("a transaction was ended from within")
         except Exception as error:
             fault = link.fault(error, writable=self._writable)
-            await self._undo(link, error)
+            await self._undo(link, None if fault is error else fault)
             if fault is None or fault is error:
                 raise
             raise fault from error
@@ -214,9 +214,11 @@ class _Lane:
         if said != "COMMIT":
             raise DatabaseError(f"{self._server.name} rolled back a transaction that had hidden its failure")
 
-    async def _undo(self, link: Link, error: Exception) -> None:
-        """Roll back; where that is not possible, hang up, which comes to the same."""
-        if not link.usable or isinstance(error, OSError):
+    async def _undo(self, link: Link, fault: DatabaseError | None) -> None:
+        """Roll back; where that is not possible, hang up, which comes to the same. So after a fault: what
+        ails the connection may be mended by a new one, perhaps to another server.
+        """
+        if not link.usable or not (fault is None or isinstance(fault, Conflict)):
             await self._lose(link)
             return
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -125,6 +126,8 @@ class Link:
         code = sqlstate(error)
         if isinstance(error, TimeoutError):
             return DatabaseError(f"{self._name} does not answer")
+        if isinstance(_origin(error).__cause__, asyncpg.InvalidCachedStatementError):
+            return Lost(f"{self._name} has another schema than before")
         if code.startswith(_GONE) or isinstance(error, OSError) or not self.usable:
             return Lost(f"{self._name} has closed the connection ({first_line(error)})")
         if code in _CONFLICTS:
@@ -139,7 +142,9 @@ class Link:
         await self._connection.close()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up; a server that hangs is not waited for."""
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self._driver.close(timeout=PATIENCE_S)
         await self._connection.close()
 
 

@@ -90,6 +90,16 @@ async def test_a_connection_that_was_cut_while_idle_is_nobodys_concern(
 _LINGERING = "SELECT FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'"
 
 
+async def test_a_table_that_is_altered_meanwhile_is_nobodys_concern(schema: Schema) -> None:
+    def everything(connection: Connection) -> int:
+        return len(query(connection, "SELECT * FROM numbers"))
+
+    await schema.database.transact(put(1))
+    assert await schema.database.read(everything) == 1
+    await schema.database.transact(execute("ALTER TABLE numbers ADD COLUMN more bigint"))
+    assert await schema.database.read(everything) == 1
+
+
 async def test_a_commit_whose_answer_is_lost_is_unknown_and_not_tried_again(
     postgres: Postgres, schema: Schema
 ) -> None:
@@ -133,9 +143,12 @@ async def test_a_statement_that_takes_too_long_is_a_fault(schema: Schema) -> Non
 async def test_a_server_that_hangs_is_given_up(postgres: Postgres, schema: Schema) -> None:
     database = await schema.reopened(statement_timeout_s=0.2, connect_timeout_s=0.5, writers=1)
     await database.transact(put(1))
+    leaving = await schema.reopened()
+    await leaving.transact(put(0))
     postgres.pause()
     try:
         async with asyncio.timeout(10):
+            await leaving.close()
             for _ in range(2):  # a connection that is there, and a new one
                 with pytest.raises(DatabaseError, match="does not answer"):
                     await database.transact(put(2))
