@@ -58,6 +58,7 @@ def deployment(
         kafka.settings(prefix="deployed."),
         postgres.settings(),
         FREEHOLD_OTLP_ENDPOINT=receiver.endpoint,
+        FREEHOLD_INFERENCE_TOKENS_PER_SECOND="200",  # so that a stream has parts, and can be left
     )
     try:
         made.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -66,8 +67,8 @@ class Trace:
             if span.parent_span_id and span.parent_span_id not in known and span.kind != Span.SPAN_KIND_SERVER
         ]
 
-    def check(self, expected: set[str]) -> None:
-        """One of each expected span, one root, no orphan, in the order of causes, attributes as promised."""
+    def check(self, expected: Collection[str]) -> None:
+        """Each expected span once, one root, no orphan, in the order of causes, attributes as promised."""
         assert self.names == sorted([*expected, self.root.name])
         assert self.orphans == []
         by_id = {span.span_id: span for span in self.spans}
