@@ -1,9 +1,9 @@
 """Publishing to the brokers: order, bounds and deadlines that are ours, over one producer at a time.
 
 A record waits in our own queue while there is no producer, and is then handed over at once. It is told
-`BusTimeout` by its deadline, whatever the library does with it. A producer that failed one batch, or
-that acknowledged nothing while something waited for as long as a deadline, is replaced: what it held
-is of unknown fate and told so, what waited in our queue goes to the next one, in order.
+`BusTimeout` by its deadline, whatever the library does with it. A producer is replaced that failed one
+batch, that lost all brokers for as long as a deadline, or that holds a record for much longer: what it
+held is of unknown fate and told so, what waited in our queue goes to the next one, in order.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class KafkaPublisher:
         while queue and queue[0].future.done():
             self._release(1, queue.popleft().size)
         if self._life is not None and (oldest := self._life.oldest()) is not None:
-            if oldest <= late and self._last_acknowledged < oldest:
+            if oldest <= late and self._last_acknowledged < oldest and not self._life.connected():
                 self._renew(f"nothing was acknowledged for {now - oldest:.0f} s")
             elif oldest <= now - self._timing.stuck:
                 self._renew(f"a record was not acknowledged for {now - oldest:.0f} s")

@@ -146,6 +146,10 @@ class ProducerLife:
         if not accumulator._waiter_future.done():
             accumulator._waiter_future.set_result(None)
 
+    def connected(self) -> bool:
+        """Whether any broker is connected; one that only hangs is."""
+        return any(connection.connected() for connection in self._producer.client._conns.values())
+
     def oldest(self) -> float | None:
         """Since when the record that has waited longest is here; None where nothing waits."""
         return min((batch.since for batch in self._batches()), default=None)

@@ -228,6 +228,7 @@ async def measure(kafka: Kafka, seconds: float) -> dict[str, Any]:
     """Both chains, in turns, the better of each; then the readers at rest."""
     settings = kafka.settings(prefix="bench.")
     await apply(TOPICS, settings)
+    await bare(settings, 1.0)  # the broker's own code is slow until it is compiled
     found = {
         "bare": await bare(settings, seconds),
         "ours": await ours(settings, seconds),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from shared.bus.kafka_reader import KafkaReader
 from shared.bus.ports import Bus, BusError, Headers, Position, Reader, Record, RecordTooLarge, TopicPartition
 from shared.bus.topics import Topics
 from shared.host import Host
@@ -74,8 +75,10 @@ async def read(reader: Reader, values: int, seconds: float = 20.0) -> list[Recor
     return list(found.values())
 
 
-async def read_all(reader: Reader, quiet: float = 0.15) -> list[Record]:
-    """What comes until nothing has come for `quiet` seconds."""
+async def read_all(reader: Reader, quiet: float | None = None) -> list[Record]:
+    """What comes until nothing has come for `quiet` seconds; over a network they are more."""
+    if quiet is None:
+        quiet = 0.6 if isinstance(reader, KafkaReader) else 0.15
     found: list[Record] = []
     now = asyncio.get_running_loop().time
     until_s = now() + quiet
