@@ -14,7 +14,7 @@ from shared.host import system_host
 from tests.servers.kafka import Kafka
 
 BRISK = Timing(heartbeat=0.1, stop=1.0, acknowledge=20.0, stuck=60.0, ask=20.0)
-"""Members hear of a rebalance by their next heartbeat. A machine that is busy must not look like a bad day."""
+"""Members hear of a rebalance by their next heartbeat, and a busy machine must not look like a bad day."""
 _worlds = count()
 
 
