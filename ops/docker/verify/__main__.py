@@ -123,9 +123,8 @@ def _shared(part: dict[str, float]) -> bool:
     return len(worked) == 2 and min(worked) >= LEAST_SHARE * whole
 
 
-def verify(project: Project) -> dict[str, Any]:
-    """All of it. Raises `VerifyError`."""
-    figures: dict[str, Any] = {}
+def verify(project: Project, figures: dict[str, Any]) -> None:
+    """All of it, into `figures`. Raises `VerifyError`."""
     services = set(project.compose("config", "--services").split())
     project.compose("build", "--quiet")
     figures["images"] = images(project)
@@ -153,7 +152,6 @@ def verify(project: Project) -> dict[str, Any]:
         lambda: "Prometheus does not see both replicas",
     )
     figures["scaled"] = shares(client)
-    return figures
 
 
 def main() -> int:
@@ -167,12 +165,14 @@ def main() -> int:
     }
     project = Project(NAME, environment)
     project.compose("down", "--volumes", "--remove-orphans")
+    figures: dict[str, Any] = {}
     try:
-        print(json.dumps(verify(project), indent=2))
+        verify(project, figures)
     except VerifyError as error:
         print(f"verify: {error}", file=sys.stderr)
         return 1
     finally:
+        print(json.dumps(figures, indent=2))
         if "--keep" not in sys.argv:
             project.compose("down", "--volumes", "--remove-orphans")
     return 0
