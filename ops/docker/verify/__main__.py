@@ -8,27 +8,20 @@ import re
 import subprocess
 import sys
 import time
-import urllib.parse
-import urllib.request
 from typing import Any
 
 from ops.docker.verify.driving import Client
-from ops.docker.verify.engine import Project, VerifyError, wait_for
+from ops.docker.verify.engine import Project, VerifyError
 from ops.docker.verify.tracing import traced
+from ops.docker.verify.watching import Watch
 
 NAME = "freehold-verify"
 HOST = "127.0.0.1"
 PORT, PROMETHEUS, JAEGER, GRAFANA = 18080, 19090, 26686, 13000
 IDLE_S = 60.0
 SETTLED_S = 20.0
+SERVICES = ("edge", "control", "tokenizer", "moderation", "inference", "billing", "audit")
 TWICE = ("edge", "inference", "moderation")
-SHARES = {
-    "edge": 'freehold_edge_requests_total{state="completed"}',
-    "inference": 'freehold_inference_tokens_total{kind="generated"}',
-    "moderation": 'freehold_moderation_verdicts_total{direction="output"}',
-}
-LEAST_SHARE = 0.25
-"""Of two replicas, the lesser's part of the work."""
 
 
 def profiles() -> str:
@@ -92,37 +85,6 @@ def idle(project: Project) -> dict[str, Any]:
     return {"percent_of_a_core": round(sum(used.values()), 2), "by_container": used}
 
 
-def query(expression: str) -> dict[str, float]:
-    """By instance, what Prometheus answers."""
-    url = f"http://{HOST}:{PROMETHEUS}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        found = json.load(answer)["data"]["result"]
-    return {one["metric"]["instance"]: float(one["value"][1]) for one in found}
-
-
-def shares(client: Client) -> dict[str, Any]:
-    """How the replicas shared a load of streams, as Prometheus tells it."""
-    before = {service: query(f"sum by (instance) ({metric})") for service, metric in SHARES.items()}
-    load = client.load(48, 6)
-    found: dict[str, Any] = {}
-
-    def told() -> bool:
-        for service, metric in SHARES.items():
-            now = query(f"sum by (instance) ({metric})")
-            found[service] = {name: value - before[service].get(name, 0) for name, value in now.items()}
-        done = found["edge"]
-        return sum(done.values()) >= load["requests"] and all(_shared(part) for part in found.values())
-
-    wait_for(told, 40.0, lambda: f"the replicas do not share the work: {found}")
-    return {"load": load, "work_by_replica": found}
-
-
-def _shared(part: dict[str, float]) -> bool:
-    whole = sum(part.values())
-    worked = [value for value in part.values() if value > 0]
-    return len(worked) == 2 and min(worked) >= LEAST_SHARE * whole
-
-
 def verify(project: Project, figures: dict[str, Any]) -> None:
     """All of it, into `figures`. Raises `VerifyError`."""
     services = set(project.compose("config", "--services").split())
@@ -143,15 +105,13 @@ def verify(project: Project, figures: dict[str, Any]) -> None:
     figures["http_stream"] = client.stream()
     figures["grpc_stream"] = client.grpc_stream()
     figures["traces"] = traced(f"{HOST}:{PORT}", key[1], f"http://{HOST}:{JAEGER}")
+    watch = Watch(f"http://{HOST}:{PROMETHEUS}")
+    watch.sees(dict.fromkeys(SERVICES, 1))
     scale = [word for service in TWICE for word in ("--scale", f"{service}=2")]
     project.compose("up", "--detach", "--no-build", *scale)
     figures["seconds_until_scaled"] = round(project.until_well(services, 240.0), 1)
-    wait_for(
-        lambda: all(len(query(f'up{{service="{name}"}} == 1')) == 2 for name in TWICE),
-        60.0,
-        lambda: "Prometheus does not see both replicas",
-    )
-    figures["scaled"] = shares(client)
+    watch.sees(dict.fromkeys(TWICE, 2))
+    figures["scaled"] = watch.shares(client)
 
 
 def main() -> int:
