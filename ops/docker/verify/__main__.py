@@ -95,6 +95,7 @@ def verify(project: Project, figures: dict[str, Any]) -> None:
     figures["seconds_until_up_returned"] = round(time.monotonic() - begin, 1)
     project.until_well(services, 240.0)
     figures["seconds_until_all_healthy"] = round(time.monotonic() - begin, 1)
+    figures["processor_seconds_until_all_healthy"] = round(sum(project.busy_s().values()), 1)
     key = re.search(r"OPENAI_API_KEY=(\S+)", project.logs("welcome"))
     if not key:
         raise VerifyError("welcome printed no key")
