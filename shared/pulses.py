@@ -127,7 +127,14 @@ class Pulses:
         while True:
             self._round()
             self._beats.add(self._number)
-            await self._host.clock.sleep(PERIOD_S)
+            await self._host.clock.sleep(self._rest())
+
+    def _rest(self) -> float:
+        """Until the next beat. All processes beat at the wall clock's whole seconds, so that one fetch of a
+        reader finds the pulses of many; a clock that steps makes a single beat shorter or longer by half.
+        """
+        past = self._host.clock.time_ns() / 1e9 % PERIOD_S
+        return PERIOD_S - past if past <= PERIOD_S / 2 else 2 * PERIOD_S - past
 
     async def _send_at_once(self) -> None:
         # Not a beat: who pulses more often must not think that others fall silent sooner.

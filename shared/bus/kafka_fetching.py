@@ -96,9 +96,10 @@ class ConsumerLife:
         self._prefix = prefix
         self._membership = membership
         group: dict[str, Any] = {"group_id": None}
-        request = timing.request
+        request, wait = timing.request, min(timing.fetch_wait_alone, timing.request / 2)
         if membership is not None:
             membership.prefix = prefix
+            wait = timing.fetch_wait
             request = timing.rebalance + timing.request  # a join is answered when all have joined
             group = {
                 "group_id": f"{prefix}{membership.group}",
@@ -117,7 +118,7 @@ class ConsumerLife:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_min_bytes=1,
-            fetch_max_wait_ms=int(timing.fetch_wait * 1000),
+            fetch_max_wait_ms=int(wait * 1000),
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=PARTITION_BYTES,
             consumer_timeout_ms=1000,

@@ -39,7 +39,9 @@ class KafkaReader:
         *,
         grouped: bool,
     ) -> None:
-        """`grouped` says whether there is a group to commit for."""
+        """`grouped` says whether there is a group to commit for. Without one nothing is fetched before the
+        first poll: some readers are only asked where their partitions end.
+        """
         self.name = name
         self.grouped = grouped
         self.shelf = Shelf(self._pause_fetching)
@@ -55,6 +57,7 @@ class KafkaReader:
         self._stamps: dict[TopicPartition, int] = {}
         self._silences: dict[TopicPartition, float] = {}
         self._silent = 0.0
+        self._begun = False
         self._watched_at = 0.0
         self._fault = ""
         self._ended = ""
@@ -62,9 +65,9 @@ class KafkaReader:
 
     async def start(self) -> None:
         """Return once the partitions are known. Raises `BusError`."""
-        self._watched_at = self._clock.monotonic()
-        self._use(await self._born(self))
-        self._tasks.spawn(self._watch(), "watch")
+        if self.grouped:
+            self._use(await self._born(self))
+            self._begin()
 
     # What the consumer loop sees; see `Reader`.
 
@@ -72,6 +75,9 @@ class KafkaReader:
         """See `Reader.poll`. Cancelling it loses nothing."""
         if self._ended:
             raise BusError(self._ended)
+        if not self._begun:
+            self._tasks.spawn(self._make(), "begin")
+            self._begin()
         if self.shelf.ready:
             await asyncio.sleep(0)  # a reader that lags must not keep the loop to itself
         else:
@@ -172,10 +178,15 @@ class KafkaReader:
 
     def _trouble(self) -> str:
         if self._life is None:
-            return f"the consumer is made anew: {self._fault}"
+            return f"the consumer is made anew: {self._fault}" if self._fault else ""
         if self._silent >= self._timing.silent:
             return f"no answer from the brokers for {self._silent:.0f} s"
         return self._fault
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._watched_at = self._clock.monotonic()
+        self._tasks.spawn(self._watch(), "watch")
 
     def _use(self, life: ConsumerLife) -> None:
         self._life = life
@@ -234,6 +245,10 @@ class KafkaReader:
             await asyncio.wait((self._fetching,))
         if life is not None:
             await life.end(leave=False)
+        await self._make()
+        log.info("%s: reads again", self.name)
+
+    async def _make(self) -> None:
         pause = self._timing.backoff
         while True:
             try:
@@ -246,4 +261,3 @@ class KafkaReader:
         self._silent, self._fault = 0.0, ""
         self._silences.clear()
         self._stamps.clear()
-        log.info("%s: reads again", self.name)

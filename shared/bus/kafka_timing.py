@@ -34,7 +34,11 @@ class Timing:
     revoke: float = 12.0
     """Of these, how long its callback may take."""
     fetch_wait: float = 0.5
-    """How long a broker keeps a fetch that finds nothing."""
+    """How long a broker keeps a group member's fetch that finds nothing. After a rebalance the next fetch may
+    have to wait behind it.
+    """
+    fetch_wait_alone: float = 2.0
+    """The same of readers without a group, whose partitions never change."""
     silent: float = 10.0
     """Without an answer to a fetch for so long `poll` raises `BusError`, and the bus is not ready."""
     renew: float = 30.0

@@ -159,6 +159,8 @@ async def test_983_a_fetcher_that_ended_by_accident_is_replaced(kafka: Kafka) ->
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.BEGINNING)
         assert isinstance(reader, KafkaReader)
+        await insist(bus, b"before")
+        assert [record.value for record in await collect(reader, [b"before"])] == [b"before"]
         assert reader._life is not None
         reader._life._consumer._fetcher._fetch_task.cancel()
         await insist(bus, b"after")
@@ -235,6 +237,8 @@ async def test_456_459_brokers_that_all_moved_are_found_by_the_names_given(kafka
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.BEGINNING)
         assert isinstance(reader, KafkaReader)
+        await insist(bus, b"before")
+        await collect(reader, [b"before"])
         assert reader._life is not None
         assert bus._publisher._life is not None
         # What the library knows of the brokers is made to be where nobody listens any more.
