@@ -66,13 +66,16 @@ class KafkaBus:
                 await self._link.open()
                 await self._publisher.start(await self._check_topics())
                 break
-            except BusRefused:
-                await self._link.close()
-                raise
             except BusError as error:
+                if isinstance(error, BusRefused):
+                    await self._link.close()
+                    raise
                 if not waiting:
                     log.warning("waiting for Kafka at %s: %s", self._settings.bootstrap, error)
                 waiting = True
+            except BaseException:
+                await self._link.close()
+                raise
             await self._clock.sleep(pause)
             pause = min(pause * 2, self._timing.backoff_most)
         self._state = ""
@@ -191,7 +194,7 @@ class KafkaBus:
         raise BusRefused(f"Kafka at {self._settings.bootstrap}: {'; '.join(lacks + few)}")
 
     def _life(self, membership: Membership | None) -> ConsumerLife:
-        return ConsumerLife(self._given, self._timing, self._settings.prefix, membership)
+        return ConsumerLife(self._given, self._timing, self._clock, self._settings.prefix, membership)
 
     def _reader(self, name: str, born: Born, *, grouped: bool) -> KafkaReader:
         return KafkaReader(name, self._clock, self._timing, born, self._ends, self._forget, grouped=grouped)

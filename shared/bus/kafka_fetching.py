@@ -23,8 +23,10 @@ from shared.bus.kafka import (
     told,
 )
 from shared.bus.kafka_ending import ended
+from shared.bus.kafka_pace import pace
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import BusError, Record, TopicPartition
+from shared.clock import Clock
 
 FETCH_RECORDS = 2000
 PARTITION_BYTES = 1 << 20
@@ -90,7 +92,12 @@ class ConsumerLife:
     """From its start until it is silent, fenced or no longer wanted."""
 
     def __init__(
-        self, given: Mapping[str, Any], timing: Timing, prefix: str, membership: Membership | None
+        self,
+        given: Mapping[str, Any],
+        timing: Timing,
+        clock: Clock,
+        prefix: str,
+        membership: Membership | None,
     ) -> None:
         self._timing = timing
         self._prefix = prefix
@@ -125,6 +132,7 @@ class ConsumerLife:
             request_timeout_ms=int(request * 1000),
             metadata_max_age_ms=60_000,
         )
+        pace(self._consumer._client, clock)
         self._joined = False
 
     async def start(self) -> None:

@@ -86,10 +86,12 @@ class Member:
         if self._reader is None or self._life is None:
             return
         try:
-            positions = await self._life.committed(places)
-            positions |= await self._link.offsets((one for one in places if one not in positions), BEGINNING)
-        except BusError as error:
-            log.warning("%s: joins again, as its offsets are not known: %s", self.group, error)
+            async with asyncio.timeout(self._timing.session / 2):  # nobody beats for us meanwhile
+                positions = await self._life.committed(places)
+                missing = [one for one in places if one not in positions]
+                positions |= await self._link.offsets(missing, BEGINNING)
+        except (BusError, TimeoutError) as error:
+            log.warning("%s: joins again, as its offsets are not known: %r", self.group, error)
             self._life.rejoin()
             return
         for place, offset in positions.items():

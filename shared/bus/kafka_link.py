@@ -22,6 +22,7 @@ from shared.bus.kafka import (
     told,
 )
 from shared.bus.kafka_ending import ended
+from shared.bus.kafka_pace import pace
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import BusError, BusRefused, TopicPartition
 from shared.clock import Clock
@@ -136,6 +137,7 @@ class Link:
         client = AIOKafkaClient(
             **self._given, request_timeout_ms=int(self._timing.request * 1000), metadata_max_age_ms=60_000
         )
+        pace(client, self._clock)
         try:
             await client.bootstrap()
         except KafkaError as error:

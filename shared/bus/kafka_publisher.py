@@ -229,7 +229,7 @@ class KafkaPublisher:
         self._life = life
 
     async def _born(self) -> ProducerLife:
-        life = ProducerLife(self._given, self._timing, self._acknowledged, self._failed)
+        life = ProducerLife(self._given, self._timing, self._clock, self._acknowledged, self._failed)
         await life.start(self._wire, self._broken(life))
         return life
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from shared.bus.kafka import AIOKafkaProducer, KafkaError, MessageBatch, told
 from shared.bus.kafka_ending import ended
+from shared.bus.kafka_pace import pace
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import Headers, Position
+from shared.clock import Clock
 
 BATCH_BYTES = 256 << 10
 """With 16 KiB, the library's default, a batch is full at some 20 records."""
@@ -95,6 +97,7 @@ class ProducerLife:
         self,
         given: Mapping[str, Any],
         timing: Timing,
+        clock: Clock,
         acknowledged: Callable[[Batch, int, int | None], None],
         failed: Callable[[Batch, BaseException], None],
     ) -> None:
@@ -113,6 +116,7 @@ class ProducerLife:
             retry_backoff_ms=50,
             metadata_max_age_ms=60_000,
         )
+        pace(self._producer.client, clock)
         self._accumulator = self._producer._message_accumulator
 
     async def start(self, topics: Iterable[str], broken: Callable[[], None]) -> None:

@@ -99,6 +99,17 @@ async def test_876_the_loop_stays_responsive_while_the_broker_is_down(kafka: Kaf
         assert turns.longest < 0.25
 
 
+async def test_876_metadata_is_not_asked_for_without_a_pause(kafka: Kafka) -> None:
+    async with faults(kafka) as world:
+        bus = await world.bus()
+        assert bus._publisher._life is not None
+        client, asked, began = bus._publisher._life._producer.client, 0, monotonic()
+        while monotonic() - began < 1:  # what the library does while a partition has no leader
+            await client.force_metadata_update()
+            asked += 1
+        assert asked <= 11
+
+
 async def test_a_hanging_broker_fills_the_queue_and_no_further(kafka: Kafka) -> None:
     async with faults(kafka, Timing(acknowledge=1.0, request=2.0, stop=0.5, waiting_records=100)) as world:
         bus = await world.bus()
