@@ -44,11 +44,18 @@ class Freehold(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command."""
+        """Import the command. None too where a package is missing that is not ours: a service's image holds
+        what the service needs, and `--help` there lists what it can do.
+        """
         del ctx
         if (module := COMMANDS.get(cmd_name)) is None:
             return None
-        found: click.Command = getattr(importlib.import_module(f"services.cli.{module}"), cmd_name)
+        try:
+            found: click.Command = getattr(importlib.import_module(f"services.cli.{module}"), cmd_name)
+        except ModuleNotFoundError as error:
+            if (error.name or "services").split(".")[0] in ("services", "shared"):
+                raise
+            return None
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
