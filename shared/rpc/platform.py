@@ -64,7 +64,10 @@ def _span(row: SpanRow) -> pb.Span:
         parent_span_id=row.parent,
         start_ns=row.start_ns,
         end_ns=row.end_ns,
-        attributes={name: str(value) for name, value in row.attributes},
+        attributes={
+            name: ", ".join(value) if isinstance(value, tuple) else str(value)
+            for name, value in row.attributes
+        },
         error=row.error or "",
     )
 

@@ -45,6 +45,11 @@ class Acceptance:
         self._longest_s = longest_s
         self._missing: str | None = SERVICES[0]
 
+    @property
+    def missing(self) -> str | None:
+        """A service that nothing is accepted without, and that is not alive; None where all are."""
+        return self._missing
+
     def hear(self) -> None:
         """A pulse was heard: look again who is alive."""
         alive = self._pulses.alive

@@ -36,6 +36,8 @@ DRAIN_SHARE = 0.5
 """Of a stop's time: what requests in flight may use to end by themselves."""
 WAIT_S = 0.02
 LANES = 4
+LISTENED = 3
+"""Own pulses after which whoever lives was heard: they come once a second, as everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,19 @@ class Owner:
         return entry.answer
 
     def readiness(self) -> Readiness:
-        """Lanes claimed, configuration whole, own pulse read back. Not: any worker alive."""
+        """Lanes claimed, configuration whole, own pulse read back, and the others' heard or listened for.
+
+        Not: any of them alive, or all edges would be gone with one service; requests are answered 503 then.
+        """
         if self._fault or self._stopping:
             return Readiness(False, self._fault or "the edge is stopping")
         if not self._lanes.numbers:
             return Readiness(False, "the edge has no lanes yet")
         if not self._platform.pulses.own_read:
             return Readiness(False, "the edge has not read its own pulse back")
+        missing = self._acceptance.missing or ("" if self._platform.pulses.workers() else "inference")
+        if missing and self._platform.pulses.own_read < LISTENED:
+            return Readiness(False, f"the edge has not heard of the service {missing} yet")
         configured = self._platform.config.readiness()
         return configured if not configured.ready else READY
 
