@@ -71,6 +71,9 @@ class ReserveHandler:
         begun = self._observer.now()
         rows = await self._database.transact(lambda connection: reserve(connection, asks))
         turn.stored(begun)
+        for ask, row in zip(asks, rows, strict=True):
+            if ask.organisation != row.organisation:  # its answer would tell a price of somebody else's
+                raise NotUnderstood("the request is another tenant's")
         sent: list[Awaitable[Position]] = []
         for envelope, row in zip(envelopes, rows, strict=True):
             trace = self._observer.reserved(turn, row, envelope.traceparent)

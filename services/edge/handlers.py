@@ -13,7 +13,7 @@ from services.edge.owner.entry import Entry, InFlight
 from services.edge.owner.observing import Observer
 from services.edge.states.chain import Delta, Ending
 from services.edge.states.effects import Effects
-from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.envelope import Envelope, UnknownType, parse_envelope
 from shared.bus.ports import Record
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
 from shared.contracts.freehold.inference.v1.events_pb2 import (
@@ -35,9 +35,13 @@ Unheld = Callable[[Envelope, str, int, int], None]
 """Called with a report's envelope, and request, attempt and seat that it lists and nobody here holds."""
 
 
+class ForeignRecord(Exception):
+    """An answer in another tenant's name: it has no effect on the request that it names."""
+
+
 class Handlers:
     """One per owner. A record at fault is counted, set aside by `dead_letter`, and fails its request
-    where its headers name one.
+    where its headers name one of the same tenant.
     """
 
     def __init__(
@@ -61,38 +65,46 @@ class Handlers:
     def reply(self, record: Record, now: float) -> None:
         """One record of `replies`."""
         headers = dict(record.headers)
-        if headers.get("owner") != self._owner:
+        if not self._mine(headers):
+            return
+        entry = self._in_flight.by_request.get(headers.get("request", b"").decode("ascii", "replace"))
+        if entry is not None and headers.get("tenant") != entry.tenant:
+            self._set_aside(record, ForeignRecord("its tenant is not its request's"))
             return
         try:
-            self._reply(record, headers, now)
+            self._reply(record, headers, entry, now)
         except Exception as error:  # noqa: BLE001 - one record must not stop the reader
             self._set_aside(record, error)
-            entry = self._in_flight.by_request.get(headers.get("request", b"").decode("ascii", "replace"))
             if entry is not None:
                 stage = _STAGES.get(headers.get("type", b""), "reply")
                 self._apply(entry, entry.machine.step_failed(stage, _attempt(headers)), now)
 
     def completion(self, record: Record, now: float) -> None:
         """One record of `completions`."""
-        if dict(record.headers).get("owner") != self._owner:
+        headers = dict(record.headers)
+        if not self._mine(headers):
             return
         try:
+            if headers.get("type") != _VETTED:
+                raise UnknownType(headers.get("type"))
             self._vetted(VettedFrame.FromString(record.value), now)
         except Exception as error:  # noqa: BLE001 - as above
             self._set_aside(record, error)
 
+    def _mine(self, headers: dict[str, bytes]) -> bool:
+        return headers.get("owner") == self._owner == headers.get("to", self._owner)
+
     def _set_aside(self, record: Record, error: Exception) -> None:
-        log.exception("%s/%d/%d cannot be handled", record.topic, record.partition, record.offset)
+        log.error("%s/%d/%d cannot be handled: %r", record.topic, record.partition, record.offset, error)
         self._observer.undecodable.inc()
         self._dead_letter(record, error)
 
-    def _reply(self, record: Record, headers: dict[str, bytes], now: float) -> None:
+    def _reply(self, record: Record, headers: dict[str, bytes], entry: Entry | None, now: float) -> None:
         kind = headers["type"]
         if kind == _RUNNING:
             self._running(parse_envelope(record.headers), Running.FromString(record.value), now)
             return
         message, event = _EVENTS[kind]
-        entry = self._in_flight.by_request.get(headers["request"].decode())
         if entry is None:
             self._observer.late.inc()
             return
@@ -184,7 +196,7 @@ _EVENTS: dict[bytes, tuple[type[Message], Event]] = {
         ),
     )
 }
-_RUNNING = Running.DESCRIPTOR.name.encode()
+_RUNNING, _VETTED = Running.DESCRIPTOR.name.encode(), VettedFrame.DESCRIPTOR.name.encode()
 _STAGES = {
     b"Screened": "moderation",
     b"Encoded": "tokenizer",

@@ -14,7 +14,7 @@ from services.inference.attempts.generation import Generation
 from services.inference.attempts.replies import SERVICE, Replies
 from services.inference.observing import Observer
 from services.inference.streams.frames import Frames
-from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.envelope import Envelope, UnknownType, parse_envelope
 from shared.bus.handling import Batch
 from shared.bus.ports import Position, Record
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
@@ -59,8 +59,8 @@ class Handler:
     async def __call__(self, batch: Batch) -> None:
         """Take, reject or cancel each; return once the replies are acknowledged.
 
-        A repetition of the batch repeats replies, not work. Raises `EnvelopeError` and `DecodeError` for
-        a record at fault, `BusError`.
+        A repetition of the batch repeats replies, not work. Raises `EnvelopeError`, also for an unknown
+        type, and `DecodeError` for a record at fault, `BusError`.
         """
         sent: list[Awaitable[Position]] = []
         for record in batch.records:
@@ -73,6 +73,8 @@ class Handler:
                 answer = self._take(envelope, edge.GenerateTokens.FromString(record.value))
                 if answer is not None:
                     sent.append(self._replies.send(envelope, answer))
+            else:
+                raise UnknownType(envelope.type)
         for acknowledged in sent:
             await acknowledged
 

@@ -38,6 +38,7 @@ class Observer:
         self._ends = {finish: ends.labels(finish.value) for finish in Finish}
         rejected = metrics.counter("rejected", "Work that was not taken, by reason.", ("reason",))
         self._rejected = {reason: rejected.labels(reason) for reason in ("full", "cells", "model")}
+        self._foreign = metrics.counter("foreign_cancels", "Cancels by who does not own the attempt.")
         self._running = metrics.gauge("running", "Attempts that run or wait for a slot.")
         self._failures = metrics.counter("failed_steps", "Steps that the engine failed.")
 
@@ -54,6 +55,10 @@ class Observer:
     def rejected(self, reason: str) -> None:
         """Work was not taken."""
         self._rejected[reason].inc()
+
+    def foreign(self) -> None:
+        """A cancel came from who does not own the attempt."""
+        self._foreign.inc()
 
     def first(self, attempt: Attempt) -> None:
         """The attempt's first id was given out."""

@@ -16,7 +16,7 @@ from services.moderation.packs import Packs
 from services.moderation.policy import Policy, PolicyPending, PolicyUnknown
 from services.moderation.screening import Screening, screen
 from services.moderation.scripts import script_of
-from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.envelope import Envelope, UnknownType, parse_envelope
 from shared.bus.handling import Batch, Later
 from shared.bus.ports import Headers, Position, Publisher, Record
 from shared.clock import Clock
@@ -102,8 +102,10 @@ class InputHandler:
     def _understand(self, record: Record) -> _Job | None:
         """What a record asks for; None where it is not for moderation."""
         envelope = parse_envelope(record.headers)
-        if envelope.type != "RequestAccepted":
+        if envelope.type == "PromptRedacted":
             return None
+        if envelope.type != "RequestAccepted":
+            raise UnknownType(envelope.type)
         if envelope.config_offset > self._configuration.offset:
             raise Later("a request was accepted under a configuration that is not here yet")
         accepted = RequestAccepted.FromString(record.value)
@@ -173,7 +175,9 @@ class OutputHandler:
         """
         await self._send(batch.partition)
         asked = [(parse_envelope(record.headers), Frame.FromString(record.value)) for record in batch.records]
-        for _, frame in asked:
+        for envelope, frame in asked:
+            if envelope.type != "Frame":
+                raise UnknownType(envelope.type)
             check_frame(frame)
             self._await_policies(frame)
         now = self._clock.monotonic()

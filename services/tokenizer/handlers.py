@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from services.tokenizer.encoding import Job, Outcome, Refusal, encode_jobs
 from services.tokenizer.model import ServedModel
 from services.tokenizer.observing import Observer
-from shared.bus.envelope import Envelope, parse_envelope
+from shared.bus.envelope import Envelope, UnknownType, parse_envelope
 from shared.bus.handling import Batch, Later
 from shared.bus.ports import Position, Publisher, Record
 from shared.configuration import Configuration
@@ -27,7 +27,11 @@ FindModel = Callable[[str], ServedModel]
 """The model that the configuration means by a name. Raises `FreeholdError`."""
 
 
-_CODES: dict[type[Exception], str] = {DecodeError: "undecodable", Later: "configuration_behind"}
+_CODES: dict[type[Exception], str] = {
+    DecodeError: "undecodable",
+    UnknownType: "unknown_type",
+    Later: "configuration_behind",
+}
 
 
 class _Asked(NamedTuple):
@@ -66,7 +70,8 @@ class Handler:
 
         Raises `Later` where a request knows a newer configuration, `BusError` where an answer is not
         acknowledged (a repetition publishes the same events), and what a record is at fault for:
-        `EnvelopeError`, `DecodeError`, `FreeholdError` for a model that is not served.
+        `EnvelopeError`, also for an unknown type, `DecodeError`, `FreeholdError` for a model that is not
+        served.
         """
         with self._observer.turn() as turn:
             await self._handle(batch, turn)
@@ -76,9 +81,8 @@ class Handler:
         if max(envelope.config_offset for envelope in envelopes) > self._configuration.offset:
             raise Later("a request was accepted under a configuration that is not here yet")
         asked = [
-            one
+            self._understand(envelope, record.value)
             for envelope, record in zip(envelopes, batch.records, strict=True)
-            if (one := self._understand(envelope, record.value)) is not None
         ]
         # Short prompts cost less here than the way to a thread and back. The bound holds for the batch.
         left = self._inline_cost
@@ -102,15 +106,14 @@ class Handler:
         failed = platform.RequestFailed(stage=SERVICE, code=code)
         await self._reply(envelope, envelope.revision, failed, envelope.traceparent)
 
-    def _understand(self, envelope: Envelope, value: bytes) -> _Asked | None:
-        """What a record asks for; None where it is not for the tokenizer."""
+    def _understand(self, envelope: Envelope, value: bytes) -> _Asked:
         if envelope.type == "RequestAccepted":
             revision, accepted = 0, edge.RequestAccepted.FromString(value)
         elif envelope.type == "PromptRedacted":
             redacted = edge.PromptRedacted.FromString(value)
             revision, accepted = redacted.revision, redacted.accepted
         else:
-            return None
+            raise UnknownType(envelope.type)
         job = Job(self._find(accepted.request.model), accepted.request)
         return _Asked(envelope, revision, job, len(value))
 

@@ -16,6 +16,10 @@ class EnvelopeError(ValueError):
     """Headers that cannot be routed: a field is missing or not of its form."""
 
 
+class UnknownType(EnvelopeError):
+    """A record of a type that its reader has never heard of."""
+
+
 @dataclass(slots=True)
 class Envelope:
     """Routing fields of one record; on the wire each is a header of ASCII text, absent where empty."""

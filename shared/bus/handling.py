@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
+from shared.bus.envelope import EnvelopeError
 from shared.bus.observer import Observer
 from shared.bus.patience import Faults, Patience, surroundings_failed
 from shared.bus.ports import Publisher, Record
@@ -148,6 +149,8 @@ class Handling:
             return
         try:
             await self._insist(record, partial(self._on_poison, record, error))
+        except EnvelopeError as nobody:
+            log.warning("%s: nobody is told of a dead letter: %s", record.topic, nobody)
         except Exception:
             log.exception("%s: nobody could be told of a dead letter", record.topic)
 

@@ -49,6 +49,7 @@ class ControlNumbers:
         self._stub = control_pb2_grpc.ControlStub(channel)
         self._clock = host.clock
         self._tasks = Tasks("numbers")
+        self._silent = False
 
     async def claim(self, kind: pb.NumberKind, count: int, incarnation: int) -> list[int]:
         """See `Numbers.claim`."""
@@ -73,6 +74,11 @@ class ControlNumbers:
         try:
             answer = await self._stub.ClaimNumbers(asked, timeout=TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
-            log.warning("control gave no numbers: %s %s", error.code().name, error.details())
+            if not self._silent:
+                log.warning("control gives no numbers: %s %s", error.code().name, error.details())
+            self._silent = True
             return []
+        if self._silent:
+            log.info("control gives numbers again")
+        self._silent = False
         return list(answer.numbers)

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 
 import httpx
 
 from shared.bus.kafka_settings import KafkaSettings
 from shared.storage.settings import DatabaseSettings
-from tests.e2e.running import ROOT, until
+from tests.e2e.running import MODEL, ROOT, until
+from tests.servers.process import free_port
 
 SERVICES = ("control", "tokenizer", "moderation", "billing", "audit", "inference", "edge")
 START_S = 90.0
 STOP_S = 30.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Replica:
@@ -179,12 +171,24 @@ class Deployment:
         """Make the demo; what the command printed."""
         return self.command("welcome").stdout
 
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def ask(self, tokens: int = 5, **changes: object) -> httpx.Response:
+        """A plain answer of the first edge."""
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": tokens}
+        return httpx.post(
+            f"{self.base_url}/chat/completions",
+            json={**body, **changes},
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=60.0,
+        )
+
+    def command(
+        self, *arguments: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command line against this platform."""
         done = subprocess.run(
             [sys.executable, "-m", "services.cli", *arguments],
             cwd=ROOT,
-            env=self.environment,
+            env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

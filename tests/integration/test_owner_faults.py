@@ -191,10 +191,33 @@ async def test_records_for_another_incarnation_are_skipped() -> None:
         asked = (await world.one(edge.RequestAccepted)).envelope
         failed = outcome.RequestFailed(stage="moderation")
         await world.reply(asked, failed, owner=99)
+        headers = replace(asked, type="RequestFailed", to=99).headers()
+        await world.bus.publish("replies", b"", headers, partition=asked.lane)
+        await world.read()
         assert answer.outcome is None
         work = await world.prepare(answer)
         await world.vet(work, 0, "not for you", owner=99)
         assert text_of(answer) == ""
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff\xff"])
+async def test_answers_in_another_tenants_name_have_no_effect_and_are_set_aside(value: bytes) -> None:
+    async with a_world() as world:
+        answer = world.submit()
+        dead = await world.bus.assign(
+            [TopicPartition("dlq", number) for number in range(world.bus.partitions("dlq"))], Start.END
+        )
+        asked = (await world.one(edge.RequestAccepted)).envelope
+        for tenant in ("somebody", ""):
+            headers = replace(asked, type="RequestFailed", to=asked.owner, tenant=tenant).headers()
+            await world.bus.publish("replies", value, headers, partition=asked.lane)
+        await world.read()
+        found = [record for records in (await dead.poll(10, 1.0)).values() for record in records]
+        assert [record.value for record in found] == [value, value]
+        await dead.close()
+        work = await world.prepare(answer)
+        await world.vet(work, 0, "fine", end=an_end(4))
+        assert text_of(answer) == "fine"
 
 
 async def test_an_answer_that_cannot_be_decoded_fails_its_request_and_is_set_aside() -> None:

@@ -145,6 +145,9 @@ class _Work:
         elif row.organisation != event.organisation:
             self._foreign(event.origin)
             return
+        elif row.owner != event.owner:
+            self._foreign(event.origin, "owner")
+            return
         elif row.state == SETTLED:
             self.again.add(event.request)
             if row.owner_lost:
@@ -197,8 +200,8 @@ class _Work:
     def _late(self, request: str, kind: str, attempt: int, origin: Record) -> None:
         self.late.append((request, kind, attempt, origin.value, origin.timestamp_ms))
 
-    def _foreign(self, origin: Record) -> None:
-        self.parked.append((origin, "tenant differs from the reservation's"))
+    def _foreign(self, origin: Record, what: str = "tenant") -> None:
+        self.parked.append((origin, f"{what} differs from the reservation's"))
 
 
 _AWAIT: Final = updating(

@@ -38,6 +38,11 @@ FLUSH_S = 2.0
 T = TypeVar("T")
 
 
+def _nobody(credential: str) -> None:
+    """Before the keys are known there is nobody whom a call could be answered."""
+    del credential
+
+
 class Deployed:
     """Whatever it stands on may be absent at the start: it waits, alive and not ready, and says why."""
 
@@ -54,6 +59,7 @@ class Deployed:
         self._telemetry = Telemetry(
             host, telemetry, instance=settings.instance, system=MESSAGING_SYSTEM_KAFKA
         )
+        self._door = RpcServer(_nobody)
         self._bus = KafkaBus(host, self._topics, KafkaSettings(), f"{name}-{settings.instance}")
         self._operations = Operations(name, self._telemetry.registry, self.readiness)
         self._tasks = Tasks(f"process.{name}")
@@ -82,6 +88,8 @@ class Deployed:
         await self._operations.start(self._settings.ops_host, self._settings.ops_port)
         self._endings.push_async_callback(self._operations.stop)
         self._endings.push_async_callback(self._tasks.cancel)
+        self.rpc_port = await self._door.start(self._address(self._settings.rpc_port), (), reflect=False)
+        self._endings.push_async_callback(self._door.stop, 0.0)
         await self._telemetry.start()
         self._endings.within(FLUSH_S, self._telemetry.stop)
         self._endings.push_async_callback(self._bus.close)
@@ -117,6 +125,9 @@ class Deployed:
                 return state
         return READY
 
+    def _address(self, port: int) -> str:
+        return f"{self._settings.rpc_host}:{port}"
+
     def _close_later(self, close: Callable[[], Awaitable[None]]) -> None:
         self._endings.push_async_callback(close)
 
@@ -136,7 +147,9 @@ class Deployed:
         server = RpcServer(given.credentials(*tokens(self._settings)))
         names = service.register(server.server)
         names += platform_rpc.register(server.server, platform_rpc.PlatformServicer(platform, [service]))
-        address = f"{self._settings.rpc_host}:{self._settings.rpc_port}"
+        # Until here only health was answered at this address.
+        await self._door.stop(0.0)
+        address = self._address(self.rpc_port)
         self.rpc_port = await server.start(address, names, reflect=self._settings.reflection)
         self._endings.push_async_callback(server.stop, 0.0)
         return server
@@ -166,4 +179,5 @@ class Deployed:
                 if not said:
                     log.warning("%s waits for %s: %s", self._name, what, error)
                     said = True
+                self._waits_for = f"waiting for {what}: {error}"
                 await self._host.clock.sleep(RETRY_S)

@@ -44,6 +44,7 @@ class Entry:
         "seed",
         "span",
         "submission",
+        "tenant",
         "worker",
     )
 
@@ -53,6 +54,7 @@ class Entry:
         self.request = request
         self.octets = pack(request)
         self.submission = submission
+        self.tenant = submission.principal.organisation.encode()
         self.machine = machine
         self.model = model
         self.answer = answer

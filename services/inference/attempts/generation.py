@@ -100,10 +100,16 @@ class Generation:
         return Stream(attempt, choice.number, len(choice.prefix), tail)
 
     def cancel(self, envelope: Envelope) -> None:
-        """End an attempt that runs; if it was never seen, it is never to run and its usage is nothing."""
+        """End an attempt that runs; if it was never seen, it is never to run and its usage is nothing.
+
+        Nothing where it runs for another owner than who cancels.
+        """
         request, number = envelope.request, envelope.attempt
         attempt = self._attempts.get((request, number))
-        if attempt is not None:
+        if attempt is not None and attempt.envelope.owner != envelope.owner:
+            self._observer.foreign()
+            log.error("request %s, attempt %d: cancelled by one who does not own it", request, number)
+        elif attempt is not None:
             self.abandon(attempt)
         elif not self.known(request, number):
             self._tombstones.bury(request, number, self._clock.monotonic())

@@ -1,5 +1,7 @@
 """Which work a worker takes: once, while it has room, as asked for, until it is cancelled."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
@@ -24,6 +26,18 @@ async def test_a_cancelled_attempt_has_one_usage_and_an_end() -> None:
         assert heard.ends[0].reason == outcome.FINISH_REASON_CANCELLED
         assert heard.ends[0].generated == len(heard.ids[0]) == heard.usage[0].choices[0].generated < 2_000
         assert len(heard.usage) == 1
+
+
+async def test_who_does_not_own_an_attempt_does_not_cancel_it() -> None:
+    async with world(with_settings(tokens_per_second=200.0)) as one:
+        request = one.request()
+        await one.work(request, asking(max_output=40))
+        heard = one.ears.of(request)
+        await one.ears.until(lambda: len(heard.ids.get(0, ())) > 3)
+        await one.send(replace(one.envelope("CancelGeneration", request), owner=99))
+        await one.ended(request)
+        assert heard.ends[0].reason == outcome.FINISH_REASON_LENGTH
+        assert heard.ends[0].generated == 40
 
 
 async def test_a_cancel_before_its_work_leaves_a_tombstone_and_a_usage_of_nothing() -> None:

@@ -11,7 +11,7 @@ from services.tokenizer.handlers import Handler
 from services.tokenizer.model import ServedModel
 from services.tokenizer.models import Models
 from services.tokenizer.observing import Observer
-from shared.bus.envelope import Envelope, EnvelopeError, parse_envelope
+from shared.bus.envelope import Envelope, EnvelopeError, UnknownType, parse_envelope
 from shared.bus.handling import Batch, Later
 from shared.bus.local import LocalBus
 from shared.bus.ports import Reader, Record, Start, TopicPartition
@@ -243,8 +243,9 @@ async def test_a_request_ahead_of_the_configuration_waits(bench: Bench) -> None:
     assert answer.code == "configuration_behind"
 
 
-async def test_other_types_are_not_for_the_tokenizer(bench: Bench) -> None:
-    await bench.handle([asked(b"\xff", "SomethingNew")])
+async def test_a_type_that_nobody_knows_is_an_error(bench: Bench) -> None:
+    with pytest.raises(UnknownType, match="SomethingNew"):
+        await bench.handle([asked(b"\xff", "SomethingNew")])
     assert await bench.answers() == []
 
 
