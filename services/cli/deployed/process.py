@@ -28,6 +28,7 @@ def run(name: str) -> None:
     """Run one service until SIGTERM or Ctrl-C. What waiting does not mend ends it with one line."""
     settings, telemetry = ProcessSettings(), TelemetrySettings()
     configure_logging(sys.stderr, telemetry.log_level, telemetry.log_format == "json")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         uvloop.run(_run(name, settings, telemetry))
     except FreeholdError as error:
