@@ -36,6 +36,7 @@ READERS = 20
 
 async def idle(settings: KafkaSettings, seconds: float) -> dict[str, float]:
     """CPU of as many readers as the whole platform has, half of them in groups, with nothing to read."""
+    await apply(TOPICS, settings)
     host = system_host()
     bus = KafkaBus(host, TOPICS, settings, "idle")
     await bus.start()
@@ -133,7 +134,7 @@ async def measure(kafka: Kafka, seconds: float) -> dict[str, Any]:
         "ratios": ratios,
         "publish": await published(settings),
         "interleaved": await interleaved(settings, seconds),
-        "idle": await idle(settings, seconds),
+        "idle": await idle(kafka.settings(prefix="idle."), seconds),
     }
 
 
