@@ -201,7 +201,8 @@ class Llama:
             self.lib: Any = self.ffi.dlopen(str(self.path))
             self._check()
         except (OSError, AttributeError) as error:
-            raise LlamaError(f"{self.path} is not llama.cpp, or lacks what it needs: {' '.join(str(error).split())}") from error
+            reason = " ".join(str(error).split())
+            raise LlamaError(f"{self.path} is not llama.cpp, or lacks what it needs: {reason}") from error
         # Kept for the library's lifetime: it calls back at any time, from its own threads too.
         self._on_log = self.ffi.callback("ggml_log_callback", self._log)
         self.lib.llama_log_set(self._on_log, self.ffi.NULL)
