@@ -14,6 +14,7 @@ from pathlib import Path
 PORTS = range(18000, 32000)
 """Below those that outgoing connections take: a stopped server's is still free when it starts again."""
 _POLL_S = 0.02
+_given: set[int] = set()
 
 
 class ServerFailed(AssertionError):
@@ -21,13 +22,16 @@ class ServerFailed(AssertionError):
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine that nobody listens on; none twice."""
     for port in random.sample(PORTS, len(PORTS)):
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise ServerFailed("no port is free")
 
