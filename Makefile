@@ -19,8 +19,11 @@ help: ## Show what there is to make
 run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
 	@$(BIN)/freehold up
 
-test: $(DEV_STAMP) $(SERVERS) ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/e2e $(ARGS)
+test: $(DEV_STAMP) $(SERVERS) ## Run all tests but the long ones
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" tests/unit tests/contract tests/integration tests/e2e $(ARGS)
+
+faults: $(DEV_STAMP) $(SERVERS) ## Run the long tests: every service killed, stopped and hung under load
+	$(BIN)/python -m pytest -s -m long tests/e2e $(ARGS)
 
 check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
 	$(BIN)/ruff format --check .
@@ -99,4 +102,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test check bench format contracts images pin-images verify-compose lock clean
+.PHONY: help run test faults check bench format contracts images pin-images verify-compose lock clean
