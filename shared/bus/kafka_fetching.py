@@ -23,6 +23,7 @@ from shared.bus.kafka import (
     told,
 )
 from shared.bus.kafka_ending import ended
+from shared.bus.kafka_heard import heard
 from shared.bus.kafka_pace import pace
 from shared.bus.kafka_timing import Timing
 from shared.bus.ports import BusError, Record, TopicPartition
@@ -180,6 +181,7 @@ class ConsumerLife:
             return library_push(error)
 
         coordinator._do_rejoin_group, coordinator._push_error_to_user = rejoin, push
+        coordinator._do_commit_offsets = heard(coordinator._do_commit_offsets)
         self._consumer.subscribe(names, listener=self._membership)
 
     async def fetch(self, seconds: float) -> dict[TopicPartition, list[Record]]:
