@@ -81,50 +81,57 @@ async def stage(bootstrap: str, prefix: str, topic: str) -> None:
             commit.add_done_callback(commits.discard)
 
 
-async def drive(settings: KafkaSettings, connections: int, seconds: float) -> Figures:
-    """The owner's part: a closed loop, so many at a time."""
-    prefix, bootstrap = settings.prefix, settings.bootstrap
-    producer = await producer_of(bootstrap)
-    consumer = await consumer_of(bootstrap, prefix, "replies", "completions")
-    waiting: dict[bytes, asyncio.Future[None]] = {}
-    figures = Figures()
-    number = 0
+class Owner:
+    """The owner's part of the chain, from `open` to `close`."""
 
-    async def read() -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._waiting: dict[bytes, asyncio.Future[None]] = {}
+        self._number = 0
+
+    async def open(self) -> None:
+        """Return when records come round."""
+        bootstrap, prefix = self._settings.bootstrap, self._settings.prefix
+        self._producer = await producer_of(bootstrap)
+        self._consumer = await consumer_of(bootstrap, prefix, "replies", "completions")
+        self._reading = asyncio.ensure_future(self._read(prefix))
+        for _ in range(WARM):
+            await self._once()
+
+    async def alone(self, seconds: float) -> Figures:
+        """One record at a time."""
+        figures = Figures()
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            figures.latencies.append(await self._once())
+        figures.seconds = time.perf_counter() - begin
+        return figures
+
+    async def close(self) -> None:
+        """Let go of the broker."""
+        self._reading.cancel()
+        await self._consumer.stop()
+        await self._producer.stop()
+
+    async def _read(self, prefix: str) -> None:
         while True:
-            for place, records in (await consumer.getmany(timeout_ms=1000, max_records=1000)).items():
+            polled = await self._consumer.getmany(timeout_ms=1000, max_records=1000)
+            for place, records in polled.items():
                 for record in records:
                     if place.topic == f"{prefix}replies":
-                        await producer.send(f"{prefix}work", record.value, partition=0)
-                    elif (waiter := waiting.pop(record.value[:8], None)) is not None:
+                        await self._producer.send(f"{prefix}work", record.value, partition=0)
+                    elif (waiter := self._waiting.pop(record.value[:8], None)) is not None:
                         waiter.set_result(None)
 
-    async def once() -> float:
-        nonlocal number
-        number += 1
-        name = b"%08d" % number
-        waiter = waiting[name] = asyncio.get_running_loop().create_future()
+    async def _once(self) -> float:
+        self._number += 1
+        name = b"%08d" % self._number
+        waiter = self._waiting[name] = asyncio.get_running_loop().create_future()
         begin = time.perf_counter()
-        await producer.send(
-            f"{prefix}requests", name + VALUE, partition=number % TOPICS["requests"].partitions
-        )
+        topic, number = "requests", self._number % TOPICS["requests"].partitions
+        await self._producer.send(f"{self._settings.prefix}{topic}", name + VALUE, partition=number)
         await waiter
         return time.perf_counter() - begin
-
-    async def one(until: float) -> None:
-        while time.perf_counter() < until:
-            figures.latencies.append(await once())
-
-    reading = asyncio.ensure_future(read())
-    for _ in range(WARM):
-        await once()
-    begin = time.perf_counter()
-    await asyncio.gather(*(one(begin + seconds) for _ in range(connections)))
-    figures.seconds = time.perf_counter() - begin
-    reading.cancel()
-    await consumer.stop()
-    await producer.stop()
-    return figures
 
 
 @contextmanager
