@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from concurrent import futures
 from typing import Any
+
+# Else a server that is started beside may end between its fork and its exec, by the handlers of gRPC.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
