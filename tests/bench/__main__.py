@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("embedded", "model", "edge_front", "bus", "settle", "audit_append", "moderation", "kafka_bus")
+BENCHES = (
+    "embedded",
+    "deployed",
+    "model",
+    "edge_front",
+    "bus",
+    "settle",
+    "audit_append",
+    "moderation",
+    "kafka_bus",
+)
 
 
 def main() -> None:
