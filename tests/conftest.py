@@ -11,7 +11,7 @@ import services.cli  # noqa: F401 - sets how llama.cpp's threads wait, before an
 from tests.servers.kafka import Kafka
 from tests.servers.postgres import Postgres
 
-SERVERS = ("kafka", "kafka_cluster", "postgres")
+SERVERS = ("kafka", "own_kafka", "kafka_cluster", "postgres")
 LOG_SHOWN = 6000
 _Server = TypeVar("_Server", Kafka, Postgres)
 
@@ -19,6 +19,12 @@ _Server = TypeVar("_Server", Kafka, Postgres)
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """One broker. A test leaves it running; its topics may be anybody's: use a prefix of your own."""
+    yield from _running(Kafka(tmp_path_factory.mktemp("kafka")))
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One broker for the tests of a module, which may kill it: with few topics it is back soon."""
     yield from _running(Kafka(tmp_path_factory.mktemp("kafka")))
 
 

@@ -85,14 +85,16 @@ BUS = Section(
             one(rate(RECORDS, 'outcome="stale"', by="group, topic"), "{{group}} {{topic}}"),
         ),
         Shown(
-            "Edge: late, undecodable, unacknowledged",
-            "Answers to requests that had ended (some are normal), records that could not be understood "
-            "(none are), and closes that the bus has not acknowledged.",
+            "Late, undecodable, unacknowledged, foreign",
+            "Of the edges: answers to requests that had ended (some are normal), records that could not be "
+            "understood (none are), and closes that the bus has not acknowledged. Of the workers: cancels by "
+            "who does not own the attempt, which is somebody writing in another's name.",
             "short",
             (
                 Query(rate("freehold_edge_late_records_total"), "late, a second"),
                 Query(rate("freehold_edge_undecodable_records_total"), "undecodable, a second"),
                 Query(total("freehold_edge_unacknowledged_records"), "unacknowledged"),
+                Query(rate("freehold_inference_foreign_cancels_total"), "foreign cancels, a second"),
             ),
         ),
     ),

@@ -7,11 +7,11 @@ from itertools import count
 from shared.bus.kafka_bus import KafkaBus
 from shared.bus.kafka_settings import KafkaSettings
 from shared.bus.kafka_timing import Timing
-from shared.bus.kafka_topics import apply
 from shared.bus.ports import Bus
 from shared.bus.topics import load_topics
 from shared.host import system_host
 from tests.servers.kafka import Kafka
+from tests.servers.topics import make_topics
 
 BRISK = Timing(heartbeat=0.1, stop=1.0, acknowledge=20.0, stuck=60.0, ask=20.0)
 """Members hear of a rebalance by their next heartbeat, and a busy machine must not look like a bad day."""
@@ -34,7 +34,7 @@ class KafkaWorld:
     async def made(cls, kafka: Kafka, timing: Timing = BRISK) -> KafkaWorld:
         """A world of its own on this broker."""
         world = cls(kafka.settings(prefix=f"w{next(_worlds)}."), timing)
-        await apply(world.topics, world.settings)
+        await make_topics(world.topics, world.settings)
         return world
 
     async def bus(self) -> Bus:

@@ -11,11 +11,11 @@ from time import monotonic, process_time
 from shared.bus.kafka_bus import KafkaBus
 from shared.bus.kafka_settings import KafkaSettings
 from shared.bus.kafka_timing import Timing
-from shared.bus.kafka_topics import apply
 from shared.bus.ports import BusError, Reader, Record, TopicPartition
 from shared.bus.topics import load_topics
 from shared.host import system_host
 from tests.servers.kafka import Kafka
+from tests.servers.topics import make_topics
 
 TOPICS = {name: topic for name, topic in load_topics("embedded").items() if name in ("requests", "usage")}
 USAGE = [TopicPartition("usage", number) for number in range(4)]
@@ -90,7 +90,7 @@ class Fault:
 async def faults(kafka: Kafka, timing: Timing = HASTY) -> AsyncIterator[Fault]:
     """An installation of its own on this broker."""
     settings = kafka.settings(prefix=f"f{next(_worlds)}.")
-    await apply(TOPICS, settings)
+    await make_topics(TOPICS, settings)
     made = Fault(kafka, settings, timing)
     try:
         yield made

@@ -25,9 +25,9 @@ def bus_of(settings: KafkaSettings, topics: Topics = TOPICS) -> KafkaBus:
 
 
 async def test_a_broker_that_is_absent_is_waited_for_and_said_once(
-    kafka: Kafka, caplog: pytest.LogCaptureFixture
+    own_kafka: Kafka, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with faults(kafka) as world:
+    async with faults(own_kafka) as world:
         caplog.set_level(logging.INFO, "shared.bus.kafka_bus")
         bus = world.unstarted()
         await world.kill()
@@ -42,7 +42,7 @@ async def test_a_broker_that_is_absent_is_waited_for_and_said_once(
         assert bus.readiness().ready
         said = [record.getMessage() for record in caplog.records if "waiting for" in record.getMessage()]
         assert len(said) == 1
-        assert kafka.bootstrap in said[0]
+        assert own_kafka.bootstrap in said[0]
         await bus.publish("usage", b"1", partition=0)
         await collect(await bus.assign(USAGE, Start.BEGINNING), [b"1"])
 
@@ -56,23 +56,23 @@ async def test_waiting_for_a_broker_can_be_cancelled() -> None:
 
 
 async def test_missing_topics_are_refused_in_one_line_with_all_names(
-    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+    own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.bus.kafka_bus.MISSING_S", 0.0)
     with pytest.raises(BusRefused, match=r"no topic requests, usage$"):
-        await bus_of(kafka.settings(prefix="nothing-here.")).start()
+        await bus_of(own_kafka.settings(prefix="nothing-here.")).start()
 
 
-async def test_too_few_partitions_are_refused_in_one_line_with_all_names(kafka: Kafka) -> None:
-    settings = kafka.settings(prefix="narrow.")
+async def test_too_few_partitions_are_refused_in_one_line_with_all_names(own_kafka: Kafka) -> None:
+    settings = own_kafka.settings(prefix="narrow.")
     await apply(TOPICS, settings)
     few = r"requests has 4 partitions, not 12; usage has 4 partitions, not 12$"
     with pytest.raises(BusRefused, match=few):
         await bus_of(settings, WIDER).start()
 
 
-async def test_more_partitions_than_declared_are_left_alone(kafka: Kafka) -> None:
-    settings = kafka.settings(prefix="wide.")
+async def test_more_partitions_than_declared_are_left_alone(own_kafka: Kafka) -> None:
+    settings = own_kafka.settings(prefix="wide.")
     await apply(WIDER, settings)
     bus = bus_of(settings)
     await bus.start()

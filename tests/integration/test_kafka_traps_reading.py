@@ -44,9 +44,9 @@ def consumer(world: Fault, bus: Bus, member: str, handle: object) -> Consumer:
 
 
 async def test_848_a_handler_slower_than_the_session_handles_once_and_keeps_its_partitions(
-    kafka: Kafka,
+    own_kafka: Kafka,
 ) -> None:
-    async with faults(kafka) as world:
+    async with faults(own_kafka) as world:
         bus, handled = await world.bus(), list[bytes]()
 
         async def handle(batch: Batch) -> None:
@@ -66,8 +66,8 @@ async def test_848_a_handler_slower_than_the_session_handles_once_and_keeps_its_
         assert handled == [b"slow"]
 
 
-async def test_929_933_only_what_is_named_is_committed(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_929_933_only_what_is_named_is_committed(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         for number in range(10):
             await insist(bus, b"%d" % number)
@@ -79,8 +79,8 @@ async def test_929_933_only_what_is_named_is_committed(kafka: Kafka) -> None:
         assert [record.value for record in found] == [b"%d" % number for number in range(4, 10)]
 
 
-async def test_929_933_what_a_rebalance_took_is_neither_given_nor_committed(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_929_933_what_a_rebalance_took_is_neither_given_nor_committed(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         one = await join(bus, "a")
         for place in USAGE:
@@ -95,8 +95,8 @@ async def test_929_933_what_a_rebalance_took_is_neither_given_nor_committed(kafk
         assert {record.partition for record in found} == {place.partition for place in gone}
 
 
-async def test_1084_what_runs_at_a_revocation_is_finished_and_committed_there(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1084_what_runs_at_a_revocation_is_finished_and_committed_there(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus, begun, gate = await world.bus(), asyncio.Event(), asyncio.Event()
         first, second = list[bytes](), list[bytes]()
 
@@ -123,8 +123,8 @@ async def test_1084_what_runs_at_a_revocation_is_finished_and_committed_there(ka
             await made.stop(world.host.clock.monotonic() + 5)
 
 
-async def test_1037_a_silent_consumer_is_told_of_made_anew_and_reads_on(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1037_a_silent_consumer_is_told_of_made_anew_and_reads_on(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.BEGINNING)
         await insist(bus, b"before")
@@ -141,8 +141,8 @@ async def test_1037_a_silent_consumer_is_told_of_made_anew_and_reads_on(kafka: K
         await until(lambda: bus.readiness().ready)
 
 
-async def test_1037_a_member_that_was_silent_takes_its_place_again(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1037_a_member_that_was_silent_takes_its_place_again(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus, told = await world.bus(), Told()
         reader = await join(bus, "m", told)
         assert isinstance(reader, KafkaReader)
@@ -154,8 +154,8 @@ async def test_1037_a_member_that_was_silent_takes_its_place_again(kafka: Kafka)
         assert set(told.revoked) == set(USAGE)
 
 
-async def test_983_a_fetcher_that_ended_by_accident_is_replaced(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_983_a_fetcher_that_ended_by_accident_is_replaced(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.BEGINNING)
         assert isinstance(reader, KafkaReader)
@@ -168,9 +168,9 @@ async def test_983_a_fetcher_that_ended_by_accident_is_replaced(kafka: Kafka) ->
 
 
 async def test_974_712_a_poll_ends_in_time_with_the_network_down_and_a_cancelled_one_loses_nothing(
-    kafka: Kafka,
+    own_kafka: Kafka,
 ) -> None:
-    async with faults(kafka) as world:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.BEGINNING)
         async with world.hanging():
@@ -184,8 +184,8 @@ async def test_974_712_a_poll_ends_in_time_with_the_network_down_and_a_cancelled
         assert [record.value for record in await collect(reader, [b"after"])] == [b"after"]
 
 
-async def test_1126_a_member_that_is_killed_and_comes_back_disturbs_nobody(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1126_a_member_that_is_killed_and_comes_back_disturbs_nobody(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         neighbour = Told()
         old, others = await world.bus(), await world.bus()
         first = await join(old, "a")
@@ -200,8 +200,8 @@ async def test_1126_a_member_that_is_killed_and_comes_back_disturbs_nobody(kafka
         assert (neighbour.revoked, len(second.positions()), len(again.positions())) == ([], 2, 2)
 
 
-async def test_1031_what_was_published_before_a_groups_first_reader_is_read(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1031_what_was_published_before_a_groups_first_reader_is_read(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         values = [b"%d" % number for number in range(100)]
         await asyncio.gather(*(bus.publish("usage", value) for value in values))
@@ -209,8 +209,8 @@ async def test_1031_what_was_published_before_a_groups_first_reader_is_read(kafk
         assert sorted(record.value for record in found) == sorted(values)
 
 
-async def test_628_polls_that_find_nothing_leave_nothing_behind(kafka: Kafka) -> None:
-    async with faults(kafka, Timing(fetch_wait=0.005, heartbeat=0.2)) as world:
+async def test_628_polls_that_find_nothing_leave_nothing_behind(own_kafka: Kafka) -> None:
+    async with faults(own_kafka, Timing(fetch_wait=0.005, heartbeat=0.2)) as world:
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.END)
 
@@ -229,10 +229,12 @@ async def test_628_polls_that_find_nothing_leave_nothing_behind(kafka: Kafka) ->
         assert after - before < 100_000
 
 
-async def test_456_459_brokers_that_all_moved_are_found_by_the_names_given(kafka: Kafka) -> None:
+async def test_456_459_brokers_that_all_moved_are_found_by_the_names_given(own_kafka: Kafka) -> None:
     """The broker comes back on another port, of which only the list of names to begin with tells."""
-    async with faults(kafka) as world:
-        moved = kafka.settings(bootstrap=f"127.0.0.1:1,{kafka.bootstrap}", prefix=world.settings.prefix)
+    async with faults(own_kafka) as world:
+        moved = own_kafka.settings(
+            bootstrap=f"127.0.0.1:1,{own_kafka.bootstrap}", prefix=world.settings.prefix
+        )
         world.settings = moved
         bus = await world.bus()
         reader = await bus.assign(USAGE, Start.BEGINNING)

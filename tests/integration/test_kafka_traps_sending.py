@@ -14,8 +14,8 @@ from tests.integration.kafka_world import HASTY, USAGE, Turns, collect, faults, 
 from tests.servers.kafka import Kafka
 
 
-async def test_1101_neither_a_send_nor_the_close_hangs_while_the_broker_is_down(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1101_neither_a_send_nor_the_close_hangs_while_the_broker_is_down(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         await bus.publish("usage", b"before", partition=0)
         async with world.down():
@@ -28,8 +28,8 @@ async def test_1101_neither_a_send_nor_the_close_hangs_while_the_broker_is_down(
                 await bus.close()
 
 
-async def test_1017_a_producer_whose_sequence_is_broken_is_replaced(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_1017_a_producer_whose_sequence_is_broken_is_replaced(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         await bus.publish("usage", b"1", partition=0)
         life = bus._publisher._life
@@ -47,8 +47,8 @@ async def test_1017_a_producer_whose_sequence_is_broken_is_replaced(kafka: Kafka
         assert [record.value for record in found] == [b"1", b"2", b"3", b"4"]
 
 
-async def test_710_a_send_that_is_no_longer_waited_for_is_written(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_710_a_send_that_is_no_longer_waited_for_is_written(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         waiting = asyncio.ensure_future(bus.publish("usage", b"cancelled", partition=0))
         waiting.cancel()
@@ -58,8 +58,8 @@ async def test_710_a_send_that_is_no_longer_waited_for_is_written(kafka: Kafka) 
         assert [record.value for record in found] == [b"cancelled", b"after"]
 
 
-async def test_759_a_bus_that_never_started_refuses_at_once(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_759_a_bus_that_never_started_refuses_at_once(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = world.unstarted()
         with pytest.raises(BusError, match="not started"):
             bus.publish("usage", b"", partition=0)
@@ -68,8 +68,8 @@ async def test_759_a_bus_that_never_started_refuses_at_once(kafka: Kafka) -> Non
         assert not bus.readiness().ready
 
 
-async def test_551_a_broker_that_restarts_loses_and_doubles_nothing(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_551_a_broker_that_restarts_loses_and_doubles_nothing(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         await bus.publish("usage", b"before", partition=0)
         values = [b"%d" % number for number in range(50)]
@@ -84,8 +84,8 @@ async def test_551_a_broker_that_restarts_loses_and_doubles_nothing(kafka: Kafka
         assert sorted(record.value for record in found) == sorted([b"before", *values])
 
 
-async def test_876_the_loop_stays_responsive_while_the_broker_is_down(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_876_the_loop_stays_responsive_while_the_broker_is_down(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         readers = [await bus.assign([place], Start.END) for place in USAGE]
         turns = Turns()
@@ -99,8 +99,8 @@ async def test_876_the_loop_stays_responsive_while_the_broker_is_down(kafka: Kaf
         assert turns.longest < 0.25
 
 
-async def test_876_metadata_is_not_asked_for_without_a_pause(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_876_metadata_is_not_asked_for_without_a_pause(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         assert bus._publisher._life is not None
         client, asked, began = bus._publisher._life._producer.client, 0, monotonic()
@@ -110,8 +110,10 @@ async def test_876_metadata_is_not_asked_for_without_a_pause(kafka: Kafka) -> No
         assert asked <= 11
 
 
-async def test_a_hanging_broker_fills_the_queue_and_no_further(kafka: Kafka) -> None:
-    async with faults(kafka, Timing(acknowledge=1.0, request=2.0, stop=0.5, waiting_records=100)) as world:
+async def test_a_hanging_broker_fills_the_queue_and_no_further(own_kafka: Kafka) -> None:
+    async with faults(
+        own_kafka, Timing(acknowledge=1.0, request=2.0, stop=0.5, waiting_records=100)
+    ) as world:
         bus = await world.bus()
         async with world.hanging():
             sent = [bus.publish("usage", b"x", partition=0) for _ in range(100)]
@@ -127,8 +129,8 @@ async def test_1151_1135_1115_the_library_is_not_older_than_their_mending() -> N
     assert tuple(map(int, version("aiokafka").split(".")[:2])) >= (0, 14)
 
 
-async def test_the_records_of_a_replaced_producer_keep_their_order(kafka: Kafka) -> None:
-    async with faults(kafka) as world:
+async def test_the_records_of_a_replaced_producer_keep_their_order(own_kafka: Kafka) -> None:
+    async with faults(own_kafka) as world:
         bus = await world.bus()
         await bus.publish("usage", b"%04d" % 0, partition=0)
         bus._publisher._renew("a test wants another")
