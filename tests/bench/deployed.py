@@ -33,7 +33,8 @@ from tests.e2e.deployment import Deployment
 from tests.servers.kafka import Kafka
 from tests.servers.postgres import Postgres
 
-WARM = 400
+WARM = 10_000
+"""Requests before anything is measured: the broker's compiler is at work for so long."""
 ROUNDS = 4
 IN_TIME = {"pulses", "config"}
 """Topics whose records come with time, not with requests."""
@@ -151,7 +152,7 @@ async def measure(bench: Bench, anchor: int, seconds: float) -> dict[str, Any]:
     """What the deployed platform does."""
     key = bench.platform.key
     plain, stream = post(PATH, chat(16, stream=False), key), post(PATH, chat(128, stream=True), key)
-    warm = await closed_loop(bench.platform.http_port, plain, 16, count=WARM)
+    warm = await closed_loop(bench.platform.http_port, plain, 64, count=WARM)
     bench.sent += len(warm.latencies)
     alone = await one_at_a_time(bench, anchor, seconds)
     loops = {
