@@ -37,7 +37,7 @@ class BillingSettings(Settings):
         description="Seconds between looks at the books for an operator's figures.",
     )
     settle_interval_ms: int = Field(
-        default=50,
+        default=200,
         ge=0,
         le=10_000,
         description="Milliseconds between two transactions of settlements at least; a full batch does not"

@@ -13,9 +13,8 @@ from shared.lifecycle import Tasks
 
 log = logging.getLogger(__name__)
 
-TRANSIT_S = 0.1
-RECORD_S = 0.02
-"""A redelivered record costs a lookup each, a commit an fsync; so a crash repeats at most so much."""
+PERIOD_S = 0.1
+"""A commit is a request to the broker or an fsync, a redelivered record a lookup: a crash repeats so much."""
 RETRY_S = 1.0
 AT_ONCE = 100
 """Finished records that do not wait for the clock."""
@@ -39,7 +38,7 @@ class Commits:
         self._timer: asyncio.Task[None] | None = None
         self._sooner: asyncio.Task[None] | None = None
 
-    def note(self, place: TopicPartition, watermark: Watermark, records: int, durable: bool) -> None:
+    def note(self, place: TopicPartition, watermark: Watermark, records: int) -> None:
         """So many records of a partition are finished."""
         self._moved[place] = watermark
         self._finished += records
@@ -47,7 +46,7 @@ class Commits:
             if self._sooner is None:
                 self._sooner = self._tasks.spawn(self._soon(), "commit")
         elif self._timer is None:
-            self._timer = self._tasks.spawn(self._in(RECORD_S if durable else TRANSIT_S), "commit.later")
+            self._timer = self._tasks.spawn(self._in(PERIOD_S), "commit.later")
 
     def forget(self, place: TopicPartition) -> None:
         """Commit nothing more of this partition."""
@@ -77,13 +76,13 @@ class Commits:
         finally:
             self._sooner = None
             if self._moved and self._timer is None:
-                self._timer = self._tasks.spawn(self._in(TRANSIT_S), "commit.later")
+                self._timer = self._tasks.spawn(self._in(PERIOD_S), "commit.later")
 
     async def _in(self, seconds: float) -> None:
         try:
             while self._moved:
                 await self._clock.sleep(seconds)
-                seconds = TRANSIT_S if await self._try() else RETRY_S
+                seconds = PERIOD_S if await self._try() else RETRY_S
         finally:
             self._timer = None
 

@@ -241,7 +241,7 @@ class Consumer:
             self._observer.handled(lane.place.topic, records)
         # A lane that was taken away is no longer in the table, or another has its place.
         if self._grouped and self._lanes.get(lane.place) is lane:
-            self._commits.note(lane.place, lane.watermark, max(records, 1), lane.durable)
+            self._commits.note(lane.place, lane.watermark, max(records, 1))
 
     async def _on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         for place in partitions:

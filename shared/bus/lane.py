@@ -19,7 +19,6 @@ class Lane:
         "_running",
         "_tasks",
         "concurrent",
-        "durable",
         "idle",
         "leaving",
         "perishable",
@@ -30,7 +29,6 @@ class Lane:
     def __init__(self, place: TopicPartition, topic: Topic) -> None:
         self.place = place
         self.concurrent = topic.order == "none"
-        self.durable = topic.durable
         self.perishable = not topic.durable
         self.watermark = Watermark()
         self.leaving = False
