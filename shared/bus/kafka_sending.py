@@ -8,6 +8,7 @@ puts another behind it. The batches tell us of all their records at once.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,30 @@ from shared.clock import Clock
 BATCH_BYTES = 256 << 10
 """With 16 KiB, the library's default, a batch is full at some 20 records."""
 CANCELS = 50
+
+
+IN_FLIGHT = 2
+"""Requests to one broker that are not answered yet. The library sends one at a time, so that a record waits
+for the answer to another's; with more, batches are smaller. Of one partition there is never more than one.
+"""
+
+
+class Flights:
+    """Which brokers have as many requests as they may have; takes the place of the library's set."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, node: int) -> None:
+        """A request goes out."""
+        self._counts[node] += 1
+
+    def remove(self, node: int) -> None:
+        """One has ended."""
+        self._counts[node] -= 1
+
+    def __contains__(self, node: int) -> bool:
+        return self._counts[node] >= IN_FLIGHT
 
 
 class Sending:
@@ -117,6 +142,7 @@ class ProducerLife:
             metadata_max_age_ms=60_000,
         )
         pace(self._producer.client, clock)
+        self._producer._sender._in_flight = Flights()
         self._accumulator = self._producer._message_accumulator
 
     async def start(self, topics: Iterable[str], broken: Callable[[], None]) -> None:
