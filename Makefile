@@ -48,7 +48,8 @@ contracts: $(DEV_STAMP) ## Make shared/contracts from proto/
 	$(BIN)/python ops/contracts/generate
 
 images: ## Build the images of docker-compose.yml, labelled with this revision
-	FREEHOLD_REVISION=$$(git rev-parse HEAD) docker compose build
+	FREEHOLD_REVISION=$$(git rev-parse HEAD) FREEHOLD_SOURCE=$$(git config remote.origin.url || echo unknown) \
+	  docker compose build
 
 pin-images: ## Write docker-compose.pinned.yml: fetched images by digest
 	@$(PYTHON) ops/docker/pin_images
