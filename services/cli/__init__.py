@@ -1,4 +1,4 @@
-"""The command line, and the one place that knows every service: it builds the embedded platform."""
+"""The command line, and the one place that knows every service: it builds all of them or one a process."""
 
 import os
 
