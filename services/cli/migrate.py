@@ -25,7 +25,7 @@ def migrate(services: tuple[str, ...], down_to: str) -> None:
     """
     if down_to and len(services) != 1:
         fail("--down-to is of one service: name it")
-    # Only here: Alembic and the driver would slow every other command.
+    # Only here: `--help` needs neither Alembic nor the driver.
     from shared.storage.database import DatabaseError  # noqa: PLC0415
     from shared.storage.postgres_migrations import migrate_postgres  # noqa: PLC0415
     from shared.storage.settings import DatabaseSettings  # noqa: PLC0415

@@ -11,7 +11,7 @@ SERVICES = ("edge", "control", "tokenizer", "moderation", "inference", "billing"
 @click.argument("service", type=click.Choice(SERVICES))
 def serve(service: str) -> None:
     """Run one SERVICE in this process, over Kafka and PostgreSQL, until SIGTERM."""
-    # Only here: each process imports its own service alone, and other commands none.
+    # Only here: `--help` needs no service.
     from services.cli.deployed.process import run  # noqa: PLC0415
 
     run(service)

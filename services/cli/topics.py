@@ -42,7 +42,7 @@ def apply(wait_s: float) -> None:
     Needs an administrator's rights. Where a topic is not as declared nothing is made, and every
     difference is listed with what to do about it.
     """
-    from shared.bus.kafka_topics import apply as make  # noqa: PLC0415 - other commands need no Kafka
+    from shared.bus.kafka_topics import apply as make  # noqa: PLC0415 - `--help` needs no Kafka
 
     settings, declared = KafkaSettings(), load_topics("compose")
     made = _insist(lambda: make(declared, settings, system_host().clock), settings, wait_s)
@@ -55,7 +55,7 @@ def apply(wait_s: float) -> None:
 @waiting
 def check(wait_s: float) -> None:
     """Compare the topics with what is declared; change nothing."""
-    from shared.bus.kafka_topics import check as compare  # noqa: PLC0415 - other commands need no Kafka
+    from shared.bus.kafka_topics import check as compare  # noqa: PLC0415 - `--help` needs no Kafka
 
     settings, declared = KafkaSettings(), load_topics("compose")
     _insist(lambda: compare(declared, settings), settings, wait_s)
