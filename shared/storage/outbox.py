@@ -127,23 +127,24 @@ class Relay:
         if not rows:
             return False
         published: list[int] = []
+        sent = [self._bus.publish(row.topic, row.value, _unpack(row.headers), key=row.key) for row in rows]
         try:
-            sent = [
-                self._bus.publish(row.topic, row.value, _unpack(row.headers), key=row.key) for row in rows
-            ]
             for row, acknowledgement in zip(rows, sent, strict=True):
                 await acknowledgement
                 published.append(row.id)
-        finally:  # what was acknowledged before one that was not is not sent again
-            if published:
-                await self._database.transact(lambda connection: self._forget(connection, published))
+        except BusError:  # what was acknowledged before one that was not is not sent again
+            await self._forget(published)
+            raise
+        await self._forget(published)
         return True
 
     def _ended(self, task: str, failure: BaseException) -> None:
         self.fault = f"{task} ended: {failure!r}"
 
-    def _forget(self, connection: Connection, published: list[int]) -> None:
-        connection.execute(delete(self._table).where(self._table.c.id.in_(published)))
+    async def _forget(self, published: list[int]) -> None:
+        if published:
+            done = delete(self._table).where(self._table.c.id.in_(published))
+            await self._database.transact(lambda connection: connection.execute(done))
 
     def _oldest(self, connection: Connection) -> Sequence[_Row]:
         statement = select(self._table).order_by(self._table.c.id).limit(BATCH)

@@ -128,3 +128,35 @@ async def test_an_unacknowledged_record_is_published_again(
         2,
         3,
     }
+
+
+async def test_a_relay_ends_though_its_database_was_closed_before_it(
+    world: World, bus: Bus, database: Database
+) -> None:
+    class Stalling(Publisher):
+        sent = 0
+
+        def publish(
+            self,
+            topic: str,
+            value: bytes,
+            headers: Headers = (),
+            *,
+            key: bytes | None = None,
+            partition: int | None = None,
+        ) -> Awaitable[Position]:
+            acknowledgement = asyncio.get_running_loop().create_future()
+            if not self.sent:
+                acknowledgement.set_result(Position(topic, 0, 0, 0))
+            self.sent += 1
+            return acknowledgement
+
+    stalling = Stalling()
+    relay = Relay(database, outbox, stalling, world.host)
+    await database.transact(write(range(2)))
+    await relay.start()
+    async with asyncio.timeout(20):
+        while stalling.sent < 2:  # noqa: ASYNC110 - of what a thread does there is no event
+            await asyncio.sleep(0.001)
+        await database.close()
+        await relay.stop(world.host.clock.monotonic())
