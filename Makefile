@@ -34,6 +34,7 @@ check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
 	$(BIN)/python ops/house_style.py
 	$(BIN)/python -m ops.grafana.build --check
 	$(BIN)/python ops/settings_table.py --check
+	$(BIN)/python -m ops.attack_map --check
 	cd proto && ../build/buf/node_modules/.bin/buf lint
 	cd proto && ../build/buf/node_modules/.bin/buf breaking --against baseline.binpb
 

@@ -200,6 +200,7 @@ def test_a_resumed_sequence_continues_the_same_random_numbers(engine: Engine) ->
     assert rest.ends["a"].generated + cut <= 24
 
 
+@pytest.mark.attack(41)
 def test_a_prefix_is_shared_within_a_tenant_and_never_across(run: Run, engine: Engine) -> None:
     run.finish(job("first", engine))
     run.finish(job("same", engine), job("other", engine, salt=b"somebody else"))
@@ -218,6 +219,7 @@ def test_a_shared_prefix_is_not_changed_by_who_goes_on_from_it(run: Run, engine:
     assert run.ids["again"][:3] == run.ids["first"][:3]
 
 
+@pytest.mark.attack(25)
 def test_a_stop_over_borders_of_tokens_is_never_seen(run: Run, engine: Engine) -> None:
     run.finish(job("whole", engine, most=10))
     text, ids = run.text["whole"], run.ids["whole"]

@@ -69,6 +69,7 @@ def worst_case(tokens: int) -> int:
     return reserved(prompt, tokens, 1, Prices(**PRICES))
 
 
+@pytest.mark.attack(23)
 def test_money_for_ten_serves_ten_of_two_hundred_racing(slow: Running) -> None:
     # 200 tokens take 4 s: none ends, and frees its reserve, before the last was answered or refused.
     before = totals(slow)["requests"]
@@ -95,6 +96,7 @@ def test_money_for_ten_serves_ten_of_two_hundred_racing(slow: Running) -> None:
     slow.verify_ledger()
 
 
+@pytest.mark.attack(24)
 def test_two_hundred_abandoned_streams_are_billed_what_exists(slow: Running) -> None:
     before, generated = totals(slow), engine_count(slow)
     chance = random.Random(11)
@@ -128,6 +130,7 @@ def engine_count(running: Running) -> int:
     return int(counted.group(1))
 
 
+@pytest.mark.attack(4)
 def test_a_new_key_works_and_a_revoked_one_is_cut_off_in_mid_stream(slow: Running) -> None:
     identifier, secret = slow.command("keys", "create", "--project", "demo-project").stdout.split()
     with OpenAI(base_url=slow.base_url, api_key=secret, max_retries=0, timeout=60.0) as client:

@@ -45,6 +45,7 @@ async def booked(platform: Embedded) -> list[pb.LedgerEntry]:
                     return list(found.entries)
 
 
+@pytest.mark.attack(24)
 @pytest.mark.timeout(180)
 async def test_200_abandoned_streams_are_billed_what_the_engine_drew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

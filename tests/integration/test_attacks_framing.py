@@ -21,6 +21,7 @@ LENGTH = f"Content-Length: {len(BODY)}"
 CHAT_PATH = "/v1/chat/completions"
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize(
     "host", ["x/health?", "", "a b", "evil@localhost", "a,b", "localhost:99999999", "[::1", "a\x7f"]
 )
@@ -30,6 +31,7 @@ async def test_05_bad_hosts_are_refused(host: str) -> None:
         await refused(edge, data, 400, closed=True)
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize(
     "target",
     [
@@ -50,6 +52,7 @@ async def test_05_targets_that_are_no_path_are_refused(target: str) -> None:
         await refused(edge, head("GET", target), 400, closed=True)
 
 
+@pytest.mark.attack(5)
 async def test_05_connect_and_hosts_that_are_not_listed_are_refused() -> None:
     async with running_edge(hosts=frozenset({"api.example.org"})) as edge:
         await refused(edge, head("CONNECT", "evil:443"), 400, closed=True)
@@ -58,6 +61,7 @@ async def test_05_connect_and_hosts_that_are_not_listed_are_refused() -> None:
         assert reply.status == 200
 
 
+@pytest.mark.attack(11)
 @pytest.mark.parametrize(
     "data",
     [
@@ -94,6 +98,7 @@ async def test_11_smuggling_and_broken_framing_are_refused(data: bytes) -> None:
         await refused(edge, data, 400, closed=True)
 
 
+@pytest.mark.attack(11)
 @pytest.mark.parametrize(
     "data",
     [
@@ -124,6 +129,7 @@ async def test_11_header_floods_are_refused(data: bytes) -> None:
         await refused(edge, data, 431, closed=True)
 
 
+@pytest.mark.attack(11)
 async def test_11_a_header_without_end_is_refused_as_it_grows() -> None:
     async with running_edge() as edge, wire(edge) as line:
         await line.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Endless: ")
@@ -133,6 +139,7 @@ async def test_11_a_header_without_end_is_refused_as_it_grows() -> None:
         assert await line.closed()
 
 
+@pytest.mark.attack(12)
 async def test_12_a_body_said_to_be_too_large_is_refused_before_it_comes() -> None:
     async with running_edge() as edge:
         for length in (str((1 << 20) + 1), "52428800", "9" * 18, "1" + "0" * 30):
@@ -145,6 +152,7 @@ async def test_12_a_body_said_to_be_too_large_is_refused_before_it_comes() -> No
         assert reply.status == 413
 
 
+@pytest.mark.attack(12)
 async def test_12_fifty_megabytes_are_refused_while_the_client_still_sends() -> None:
     async with running_edge() as edge, wire(edge) as line:
         await line.send(head("POST", CHAT_PATH, JSON, "Content-Length: 52428800"))
@@ -154,6 +162,7 @@ async def test_12_fifty_megabytes_are_refused_while_the_client_still_sends() -> 
         assert edge.owner.submissions == []
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize(("size", "count"), [(65_536, 100), (1, 400_000)])
 async def test_12_chunks_without_end_are_refused(size: int, count: int) -> None:
     async with running_edge() as edge, wire(edge) as line:
@@ -165,6 +174,7 @@ async def test_12_chunks_without_end_are_refused(size: int, count: int) -> None:
         assert await line.closed()
 
 
+@pytest.mark.attack(12)
 async def test_12_chunk_extensions_without_end_are_refused() -> None:
     async with running_edge() as edge, wire(edge) as line:
         await line.send(head("POST", CHAT_PATH, JSON, "Transfer-Encoding: chunked") + b"1;x=")
@@ -174,6 +184,7 @@ async def test_12_chunk_extensions_without_end_are_refused() -> None:
         assert await line.closed()
 
 
+@pytest.mark.attack(12)
 async def test_12_slow_heads_and_bodies_are_timed_out() -> None:
     async with running_edge(headers_s=0.3, body_s=0.3) as edge:
         for begin in (b"GET /v1/models HTTP/1.1\r\n", head("POST", CHAT_PATH, JSON, LENGTH)):
@@ -189,6 +200,7 @@ async def test_12_slow_heads_and_bodies_are_timed_out() -> None:
         assert edge.owner.submissions == []
 
 
+@pytest.mark.attack(12)
 async def test_12_a_body_that_stops_is_timed_out_even_after_a_refusal() -> None:
     """The 401 is out before the body; a sender that then stops cannot hold the connection."""
     async with running_edge(body_s=0.3) as edge, wire(edge) as line:
@@ -197,6 +209,7 @@ async def test_12_a_body_that_stops_is_timed_out_even_after_a_refusal() -> None:
         assert await line.closed()
 
 
+@pytest.mark.attack(12)
 async def test_12_an_idle_connection_is_closed_in_the_end() -> None:
     async with running_edge(idle_s=0.3) as edge:
         async with wire(edge) as line:
@@ -207,6 +220,7 @@ async def test_12_an_idle_connection_is_closed_in_the_end() -> None:
             assert await line.closed()
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip"])
 async def test_12_compressed_bodies_are_refused(coding: str) -> None:
     bomb = gzip.compress(b" " * 10_000_000)
@@ -218,6 +232,7 @@ async def test_12_compressed_bodies_are_refused(coding: str) -> None:
         await refused(edge, data, 415, closed=True)
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
 )
@@ -238,6 +253,7 @@ async def test_one_connection_too_many_is_told_and_closed() -> None:
         assert (await first.reply()).status == 200
 
 
+@pytest.mark.attack(11)
 async def test_a_refused_connection_takes_no_second_request() -> None:
     """What stands behind a refused request is never answered: it could be smuggled."""
     async with running_edge() as edge, wire(edge) as line:
@@ -247,6 +263,7 @@ async def test_a_refused_connection_takes_no_second_request() -> None:
         assert edge.owner.submissions == []
 
 
+@pytest.mark.attack(11)
 async def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
     async with running_edge(max_pipelined=3) as edge, wire(edge) as line:
         await line.send(post(CHAT) + head("GET", f"/v1/models/{MODEL}") + head("GET", "/nothing"))
@@ -256,6 +273,7 @@ async def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
         assert await line.closed()
 
 
+@pytest.mark.attack(11)
 async def test_garbage_behind_a_running_answer_ends_the_connection_after_it() -> None:
     async with running_edge() as edge, wire(edge) as line:
         await line.send(post({**CHAT, "stream": True}) + b"\x00\x01garbage\r\n\r\n")

@@ -20,6 +20,7 @@ LENGTH = f"Content-Length: {len(BODY)}"
 CHAT_PATH = "/v1/chat/completions"
 
 
+@pytest.mark.attack(1, 10)
 async def test_01_bad_keys_get_one_answer() -> None:
     async with running_edge() as edge:
         bodies = set()
@@ -40,6 +41,7 @@ async def test_01_bad_keys_get_one_answer() -> None:
         assert len(bodies) == 1
 
 
+@pytest.mark.attack(1)
 @pytest.mark.parametrize("key", ["fh-\x00key", "fh-\nkey", "fh-\r\n key", "fh-\x7fkey"])
 async def test_01_keys_that_break_the_head_are_refused(key: str) -> None:
     async with running_edge() as edge:
@@ -49,6 +51,7 @@ async def test_01_keys_that_break_the_head_are_refused(key: str) -> None:
         assert edge.owner.submissions == []
 
 
+@pytest.mark.attack(2, 11)
 @pytest.mark.parametrize(
     "lines",
     [
@@ -67,6 +70,7 @@ async def test_02_and_11_doubled_headers_are_refused(lines: tuple[str, ...]) -> 
         await refused(edge, post(CHAT, *lines), 400, closed=True)
 
 
+@pytest.mark.attack(2)
 async def test_02_headers_that_disagree_are_refused() -> None:
     async with running_edge() as edge:
         await refused(edge, post(CHAT, "x-api-key: other"), 400, closed=False)
@@ -77,6 +81,13 @@ def nested(depth: int) -> bytes:
     """A list in a list, in a neutral parameter."""
     return b'{"model":"m","tools":' + b"[" * depth + b"]" * depth + b"}"
 
+
+SCHEMAS: dict[str, Any] = {
+    "pattern": {"type": "string", "pattern": "(a+)+$"},
+    "repetition": {"type": "string", "pattern": "(a{1000}){1000}"},
+    "alternatives": {"type": "string", "pattern": "|".join(f"a{number}" for number in range(10_000))},
+    "recursion": {"$ref": "#", "$defs": {"a": {"$ref": "#/$defs/a"}}},
+}
 
 BAD_BODIES: dict[str, bytes | dict[str, Any]] = {
     "13 depth 900": nested(900),
@@ -115,6 +126,19 @@ BAD_BODIES: dict[str, bytes | dict[str, Any]] = {
     "25 10k stops": {**CHAT, "stop": ["x"] * 10_000},
     "25 empty stop": {**CHAT, "stop": [""]},
     "25 1 MB stop": {**CHAT, "stop": "x" * 1_000_000},
+    "25 overlapping stops": {**CHAT, "stop": ["a" * length for length in range(1, 65)]},
+    **{
+        f"30 {name}": {
+            **CHAT,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        }
+        for name, schema in SCHEMAS.items()
+    },
+    "30 a tool's schema": {
+        **CHAT,
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMAS["pattern"]}}],
+    },
+    "31 a schema of its own": {**CHAT, "response_format": {"type": "json_object"}},
     "43 image": {
         **CHAT,
         "messages": [
@@ -127,6 +151,7 @@ BAD_BODIES: dict[str, bytes | dict[str, Any]] = {
 }
 
 
+@pytest.mark.attack(13, 14, 15, 16, 17, 18, 19, 20, 21, 25, 30, 31, 43)
 @pytest.mark.parametrize("name", list(BAD_BODIES))
 async def test_13_to_21_and_25_bad_bodies_are_refused(name: str) -> None:
     async with running_edge() as edge:
@@ -134,6 +159,7 @@ async def test_13_to_21_and_25_bad_bodies_are_refused(name: str) -> None:
         assert reply.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.attack(29)
 async def test_29_what_a_client_says_of_itself_changes_nothing() -> None:
     claims = {
         "organisation": "two",
@@ -156,6 +182,7 @@ async def test_29_what_a_client_says_of_itself_changes_nothing() -> None:
         assert principal.roles == {"complete", "usage"}
 
 
+@pytest.mark.attack(32, 33)
 @pytest.mark.parametrize(
     "text",
     [
@@ -178,6 +205,7 @@ async def test_32_and_33_templates_and_special_tokens_stay_text(text: str) -> No
         assert (reply.status, reply.error["code"]) == (404, "model_not_found")
 
 
+@pytest.mark.attack(44)
 async def test_44_a_name_cannot_forge_a_line() -> None:
     async with running_edge() as edge:
         reply = await refused(edge, post({**CHAT, 'x\n"evil"\x1b[31m\u2028': 1}), 400, closed=False)

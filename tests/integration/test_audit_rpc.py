@@ -75,6 +75,7 @@ async def code_of(call: grpc.aio.UnaryUnaryCall) -> grpc.StatusCode:
     return failure.value.code()
 
 
+@pytest.mark.attack(7)
 async def test_a_receipt_is_pending_then_there_and_only_for_its_project(home: Path) -> None:
     async with served(home) as (log, stubs):
         ask = pb.GetReceiptRequest(request=REQUEST)

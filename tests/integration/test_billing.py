@@ -6,6 +6,8 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
+
 from shared.bus.envelope import parse_envelope
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_YES, ReserveBudget
@@ -72,6 +74,7 @@ async def test_an_unsampled_request_makes_no_span(home: Path) -> None:
         assert billing.spans(request) == []
 
 
+@pytest.mark.attack(23)
 async def test_of_two_hundred_racing_requests_ten_pass_and_nothing_is_overspent(home: Path) -> None:
     async with life(home, budget(10 * WORST)) as billing:
         racing = requests(200)
@@ -123,6 +126,7 @@ async def test_a_close_before_its_reserve(home: Path) -> None:
         await billing.verified()
 
 
+@pytest.mark.attack(46)
 async def test_rubbish_is_parked_or_answered_and_stops_nothing(home: Path) -> None:
     async with life(home) as billing:
         good, bad = requests(2)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed
 from tests.integration.billing_life import life, requests, until
 from tests.unit.billing.world import closed, usage
 
 
+@pytest.mark.attack(46)
 async def test_who_does_not_own_a_request_neither_closes_it_nor_learns_of_it(home: Path) -> None:
     async with life(home) as billing:
         (request,) = requests(1)

@@ -124,6 +124,7 @@ async def test_balances_are_of_the_callers_own(home: Path) -> None:
         assert {item.spent for item in other} == {0}
 
 
+@pytest.mark.attack(7)
 @pytest.mark.parametrize(
     ("token", "fields"),
     [
@@ -151,6 +152,7 @@ async def test_anothers_balance_is_as_if_it_were_not_there(
         assert (failure.value.code(), failure.value.details()) == (NOT_FOUND, f"there is no such {asked}")
 
 
+@pytest.mark.attack(7)
 async def test_entries_are_of_the_callers_own(home: Path) -> None:
     async with served(home) as (_, stubs, done):
         for token in ("mine", "admin", "operator"):

@@ -117,6 +117,7 @@ def test_the_table_holds_every_method_and_no_other() -> None:
     assert all(len(row.split()) == len(CALLERS) for row in POLICY.values())
 
 
+@pytest.mark.attack(6)
 async def test_every_method_by_every_credential(world: ControlWorld) -> None:
     tokens = await secrets(world)
     channel = grpc.aio.insecure_channel(world.target)
@@ -151,6 +152,7 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
+@pytest.mark.attack(7)
 async def test_nobody_reads_another_tenants_values(world: ControlWorld) -> None:
     tokens = await secrets(world)
     channel = grpc.aio.insecure_channel(world.target)
@@ -182,6 +184,7 @@ REFUSED = [
 LIMITS = {"models": ["small"], "policies": ["base"], "expires_ns": 1_700_000_100_000_000_000}
 
 
+@pytest.mark.attack(8)
 @pytest.mark.parametrize(
     ("wider", "param"), [(wider, param) for _, wider, param in REFUSED], ids=[c[0] for c in REFUSED]
 )
@@ -200,6 +203,7 @@ async def test_a_key_is_not_made_with_wider_rights_than_its_maker(
     assert len(world.keeper.known.keys) == before
 
 
+@pytest.mark.attack(8)
 async def test_an_administrator_changes_no_more_than_his_own(world: ControlWorld) -> None:
     tokens = await secrets(world)
     stub = world.stub(tokens["admin"])

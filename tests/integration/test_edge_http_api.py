@@ -54,6 +54,7 @@ async def test_unknown_and_forbidden_models_are_not_found() -> None:
         assert json.loads((await get(edge, "/v1/models")).body)["data"] == []
 
 
+@pytest.mark.attack(7)
 async def test_usage_is_asked_for_the_keys_own_project() -> None:
     async with running_edge() as edge:
         edge.sources.rows = [
@@ -110,6 +111,7 @@ async def test_usage_needs_its_right() -> None:
         assert (await get(edge, "/v1/usage", "fh-complete-only")).status == 403
 
 
+@pytest.mark.attack(7)
 async def test_a_receipt_is_pending_then_whole_and_only_its_projects() -> None:
     async with running_edge() as edge:
         edge.sources.receipts[KEY, REQUEST] = audit.GetReceiptResponse(pending=True)
@@ -139,6 +141,7 @@ async def test_readiness_is_the_owners() -> None:
         assert (await get(edge, "/livez", None)).status == 200
 
 
+@pytest.mark.attack(6)
 @pytest.mark.parametrize(
     ("rule", "key", "status"),
     [
@@ -157,6 +160,7 @@ async def test_metrics_are_for_whom_the_setting_says(rule: str, key: str | None,
             assert b"freehold_edge_http_requests_total" in reply.body
 
 
+@pytest.mark.attack(6)
 async def test_no_route_answers_without_a_key_unless_it_is_listed_as_open() -> None:
     """The table of routes itself is the list of cases."""
     async with running_edge() as edge:

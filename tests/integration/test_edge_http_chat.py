@@ -67,6 +67,7 @@ async def test_what_the_owner_does_not_take_is_answered_at_once(
         assert reply.headers["x-request-id"]
 
 
+@pytest.mark.attack(42)
 async def test_a_failure_inside_tells_nothing_of_itself() -> None:
     def explode(_: Answer, __: Submission) -> None:
         raise RuntimeError("secret detail")
@@ -123,6 +124,7 @@ async def test_an_idempotency_key_is_bounded(key: str) -> None:
         assert edge.owner.submissions == []
 
 
+@pytest.mark.attack(7)
 async def test_a_model_that_the_key_may_not_use_is_unknown_to_it() -> None:
     async with running_edge() as edge:
         edge.configuration.keys[f"key-{KEY}"].models.append("another")

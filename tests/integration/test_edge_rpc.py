@@ -124,6 +124,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.attack(14, 15, 20, 21, 25)
 @pytest.mark.parametrize(("fields", "param"), BAD, ids=[param for _, param in BAD])
 async def test_what_http_refuses_is_refused_by_the_same_name(fields: dict[str, Any], param: str) -> None:
     async with running_edge() as edge, calling(edge) as stub:
@@ -148,6 +149,7 @@ async def test_errors_have_their_status_and_details(kind: Kind, begun: bool) -> 
         )
 
 
+@pytest.mark.attack(1, 6)
 async def test_credentials_and_rights() -> None:
     async with running_edge() as edge, calling(edge) as stub:
         for key in ("wrong", ""):
@@ -171,6 +173,7 @@ async def test_an_idempotency_key_is_bounded() -> None:
             assert (await failed(stub, request))[1].metadata["param"] == "idempotency_key"
 
 
+@pytest.mark.attack(12, 45)
 async def test_a_message_above_the_limit_is_refused() -> None:
     async with running_edge() as edge, calling(edge) as stub:
         large = [pb.Message(role=pb.ROLE_USER, parts=["x" * 2_000_000])]
@@ -192,6 +195,7 @@ async def test_a_call_that_is_cancelled_tells_the_owner() -> None:
         assert edge.owner.left == ["client_gone"]
 
 
+@pytest.mark.attack(42)
 async def test_a_failure_inside_tells_nothing_of_itself() -> None:
     def explode(*_: Any) -> None:
         raise RuntimeError("secret detail")
@@ -203,6 +207,7 @@ async def test_a_failure_inside_tells_nothing_of_itself() -> None:
         assert "secret" not in str(info)
 
 
+@pytest.mark.attack(45)
 @pytest.mark.parametrize(
     ("setting", "key", "shown"), [(True, KEY, True), (False, KEY, False), (True, "", False)]
 )

@@ -128,6 +128,7 @@ async def asking(made: GuardedKafka, request: pytest.FixtureRequest) -> AsyncIte
     connection.close()
 
 
+@pytest.mark.attack(46)
 @pytest.mark.parametrize(("asking", "service"), [(name, name) for name in SERVICES], indirect=["asking"])
 async def test_a_service_may_do_what_the_topics_say_and_no_more(asking: Asking, service: str) -> None:
     def belongs(group: str) -> bool:
@@ -143,6 +144,7 @@ async def test_a_service_may_do_what_the_topics_say_and_no_more(asking: Asking, 
     assert await asking.is_numbered()
 
 
+@pytest.mark.attack(46)
 @pytest.mark.parametrize("asking", [STRANGER], indirect=True)
 async def test_a_user_without_rights_may_do_nothing(asking: Asking) -> None:
     assert not [name for name in TOPICS if await asking.writes(name) or await asking.reads(name)]

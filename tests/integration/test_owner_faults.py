@@ -200,6 +200,7 @@ async def test_records_for_another_incarnation_are_skipped() -> None:
         assert text_of(answer) == ""
 
 
+@pytest.mark.attack(46)
 @pytest.mark.parametrize("value", [b"", b"\xff\xff"])
 async def test_answers_in_another_tenants_name_have_no_effect_and_are_set_aside(value: bytes) -> None:
     async with a_world() as world:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from services.billing.books.reserving import Ask, reserve
 from services.billing.books.rows import RESERVED, RequestRow
 from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batch
@@ -96,6 +98,7 @@ async def amounts(database: Database) -> list[tuple[int, int]]:
     )
 
 
+@pytest.mark.attack(23)
 async def test_of_two_hundred_racing_connections_ten_reserve_and_nothing_is_overspent(
     postgres: Postgres,
 ) -> None:
@@ -134,6 +137,7 @@ async def test_one_request_asked_for_by_many_has_one_reservation(postgres: Postg
         await asyncio.gather(*(database.close() for database in opened))
 
 
+@pytest.mark.attack(26)
 async def test_an_idempotency_key_has_one_holder(postgres: Postgres) -> None:
     ids = Ids(HOST.clock, HOST.random)
     opened = await racers(postgres.settings(), 20)

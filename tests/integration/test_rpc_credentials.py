@@ -57,6 +57,7 @@ async def test_a_channel_carries_its_token(tmp_path: Path) -> None:
         assert (await failure(channel, metadata=())).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+@pytest.mark.attack(1, 2)
 async def test_every_wrong_credential_gets_the_same_answer() -> None:
     async with served() as (_, channel):
         found = {name: await failure(channel, metadata) for name, metadata in WRONG.items()}
@@ -87,6 +88,7 @@ async def call(
     return await ask(path)(b"", metadata=metadata, timeout=10).code()
 
 
+@pytest.mark.attack(6)
 async def test_every_method_of_every_contract_needs_a_credential() -> None:
     server = RpcServer(CALLERS.get)
     for module in contract_modules():
@@ -106,6 +108,7 @@ async def test_every_method_of_every_contract_needs_a_credential() -> None:
     assert known == dict.fromkeys(METHODS, grpc.StatusCode.UNIMPLEMENTED)
 
 
+@pytest.mark.attack(6, 45)
 async def test_a_method_that_is_not_there_is_told_only_to_those_who_may_call() -> None:
     async with served() as (_, channel):
         ask = channel.unary_unary(UNKNOWN)
@@ -120,6 +123,7 @@ async def reflect(channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ..
     return sorted([one.name async for answer in stream for one in answer.list_services_response.service])
 
 
+@pytest.mark.attack(45)
 async def test_reflection_needs_a_credential_and_lists_what_is_served() -> None:
     async with served() as (_, channel):
         with pytest.raises(grpc.aio.AioRpcError) as failed:

@@ -39,6 +39,7 @@ async def test_health_is_free_and_not_ready_before_it_is_said() -> None:
         assert (await watched.read()).status == status.SERVING
 
 
+@pytest.mark.attack(45)
 @pytest.mark.parametrize("metadata", [GOOD, ()], ids=["with", "without"])
 async def test_too_much_metadata_is_refused(metadata: tuple[tuple[str, str], ...]) -> None:
     async with served() as (_, channel):
@@ -51,6 +52,7 @@ async def test_too_much_metadata_is_refused(metadata: tuple[tuple[str, str], ...
         assert await channel.unary_unary(GET_CHECKPOINT)(b"", metadata=modest)
 
 
+@pytest.mark.attack(45)
 async def test_too_large_a_message_is_refused() -> None:
     async with served() as (_, channel):
         for size in (MAX_MESSAGE_BYTES + 1, 100 * 1024 * 1024):
@@ -59,6 +61,7 @@ async def test_too_large_a_message_is_refused() -> None:
         assert await channel.unary_unary(GET_CHECKPOINT)(b"", metadata=GOOD)
 
 
+@pytest.mark.attack(45)
 async def test_bytes_that_are_no_message_are_refused() -> None:
     async with served() as (_, channel):
         error = await failure(channel, payload=b"\xff" * 20)
@@ -99,6 +102,7 @@ def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     return info
 
 
+@pytest.mark.attack(42)
 @pytest.mark.parametrize("fault", [DatabaseError("/secret/path: disk full"), BusTimeout("broker:9092")])
 async def test_a_fault_beneath_can_be_tried_again_and_tells_nothing(fault: Exception) -> None:
     async with served(failing(fault)) as (_, channel):
@@ -107,6 +111,7 @@ async def test_a_fault_beneath_can_be_tried_again_and_tells_nothing(fault: Excep
     assert str(fault) not in (found.details() or "")
 
 
+@pytest.mark.attack(42)
 async def test_an_unexpected_error_tells_nothing() -> None:
     async with served(failing(RuntimeError("the secret of the house"))) as (_, channel):
         found = await failure(channel)

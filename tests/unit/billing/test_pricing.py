@@ -46,12 +46,14 @@ def test_what_a_reservation_does_not_cover_is_not_billed_and_not_forgotten(
     assert min(billed) >= 0
 
 
+@pytest.mark.attack(22)
 def test_ten_million_requests_of_one_token_cost_exactly_ten_million_times_one() -> None:
     one, _ = charge(Prices(0, 0, 1_500), 0, 0, 1, 2)
     assert one.total == 2  # 1.5, half up, once a line
     assert sum(charge(Prices(0, 0, 1_500), 0, 0, 1, 2)[0].total for _ in range(1000)) * 10_000 == 2 * 10**7
 
 
+@pytest.mark.attack(22)
 def test_half_is_rounded_up_once() -> None:
     assert [line(count, 500) for count in (1, 2, 3)] == [1, 1, 2]
     assert line(1, 499) == 0

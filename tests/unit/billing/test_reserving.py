@@ -144,6 +144,7 @@ def test_a_key_repeats() -> None:
     assert [answer(row) for row in world.reserve(world.ask(later.request, key="k"))] == [refused]
 
 
+@pytest.mark.attack(26)
 def test_the_same_key_of_another_tenant_is_another_key() -> None:
     world = World()
     rows = world.reserve(world.ask(key="k"), world.ask(key="k", organisation="rival"))

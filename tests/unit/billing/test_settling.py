@@ -174,6 +174,7 @@ def test_an_operators_own_generation_is_booked_once_without_a_request(world: Wor
     assert world.rows("SELECT request FROM requests") == []
 
 
+@pytest.mark.attack(46)
 def test_another_tenants_evidence_is_parked_and_changes_nothing(world: World) -> None:
     request = reserved(world)
     assert world.usages(request, usage(), organisation="rival").parked == 1

@@ -113,6 +113,7 @@ def test_a_well_formed_value_has_its_key(known: Configuration, value: Value, key
     assert "/".join(checked(value, known)) == key
 
 
+@pytest.mark.attack(8, 22)
 @pytest.mark.parametrize(
     ("value", "field"), BAD, ids=[f"{type(v).__name__}.{f}{i}" for i, (v, f) in enumerate(BAD)]
 )
@@ -140,6 +141,7 @@ def test_a_value_cannot_outgrow_a_record(known: Configuration) -> None:
         checked(pb.Project(id="p2", organisation="acme", policies=names), known)
 
 
+@pytest.mark.attack(8)
 def test_what_belongs_to_another_tenant_is_not_taken_over(known: Configuration) -> None:
     known.organisations["rival"] = pb.Organisation(id="rival", currency="EUR", time_zone="UTC")
     with pytest.raises(FreeholdError, match="taken"):

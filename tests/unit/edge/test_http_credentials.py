@@ -49,6 +49,7 @@ def test_every_accepted_header_names_the_same_caller(headers: list[tuple[bytes, 
     assert (found.caller.key, found.secret) == ("k", "secret")
 
 
+@pytest.mark.attack(1)
 @pytest.mark.parametrize(
     "headers",
     [

@@ -40,6 +40,7 @@ def fill(pool: Pool, memory: CellMemory, salt: bytes, ids: list[int]) -> tuple[i
     return lease.sequence, lease.shared
 
 
+@pytest.mark.attack(41)
 def test_a_tenant_shares_with_itself_and_nobody_else() -> None:
     memory = CellMemory()
     pool = Pool(memory, 1_000, 8)

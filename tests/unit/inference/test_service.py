@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from tests.unit.inference.world import LANE, MANIFEST, OWNER, SEAT, asking, world
@@ -82,6 +84,7 @@ async def test_several_choices_share_one_usage_and_end_together() -> None:
         assert [(one.choice, one.generated) for one in heard.usage[0].choices] == [(0, 9), (1, 9), (2, 9)]
 
 
+@pytest.mark.attack(41)
 async def test_a_prompt_seen_before_is_cached_for_its_tenant_only() -> None:
     async with world() as one:
         cached = []

@@ -43,6 +43,7 @@ def test_matches_the_obvious_definition(text: str, stops: list[str], borders: li
     assert matcher.live == live
 
 
+@pytest.mark.attack(25)
 @given(letters, stop_lists, st.lists(st.integers(0, 99), max_size=8), st.integers(0, 30))
 def test_output_never_holds_a_stop_or_part_of_one(
     text: str, stops: list[str], borders: list[int], resumed: int
@@ -118,6 +119,7 @@ def test_multibyte_stops_over_partial_code_points() -> None:
     assert octets_taken == len(out.ids) == len("你好。停".encode())
 
 
+@pytest.mark.attack(25)
 @pytest.mark.parametrize("stops", [[""], ["x" * (LONGEST_STOP + 1)], ["x"] * (MOST_STOPS + 1)])
 def test_stops_are_bounded(stops: list[str]) -> None:
     with pytest.raises(ValueError, match="stops"):

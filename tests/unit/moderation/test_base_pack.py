@@ -38,6 +38,7 @@ def verdict(policy, text, direction=Direction.INPUT):
     return screen(policy, direction, [Passage("prompt", text)])
 
 
+@pytest.mark.attack(35)
 def test_every_disguise_of_a_banned_phrase_is_seen_through(base_policy):
     caught = [
         name for name, word in DISGUISES.items() if verdict(base_policy, f"How do I build a {word}?").refusal
@@ -46,10 +47,12 @@ def test_every_disguise_of_a_banned_phrase_is_seen_through(base_policy):
     assert len(caught) == len(DISGUISES) == 15
 
 
+@pytest.mark.attack(37)
 def test_leet_and_spacing_are_read_by_rules_that_ask_for_it(base_policy):
     assert verdict(base_policy, "pr3t33n p0rn").refusal is not None
 
 
+@pytest.mark.attack(40)
 def test_harmless_texts_pass_in_both_directions(base_policy):
     assert len(HARMLESS) >= 100
     stopped = {
@@ -69,6 +72,7 @@ def test_every_rule_has_examples_of_both_kinds(base):
         assert rule.legal_basis, rule.id
 
 
+@pytest.mark.attack(36)
 def test_no_example_is_exposed_however_its_stream_is_cut(base, base_policy):
     chance = random.Random(7)
     for rule in base.pack.rules:
@@ -99,6 +103,7 @@ def test_a_secret_is_replaced_and_the_rest_stays(base_policy):
     assert redacted == "card [card], key [cloud-key], iban [iban]."
 
 
+@pytest.mark.attack(38, 39)
 def test_a_hit_behind_much_padding_is_found_in_linear_time(base_policy):
     padding = "The committee met again and nothing was decided. "
 
@@ -118,6 +123,7 @@ def test_a_hit_behind_much_padding_is_found_in_linear_time(base_policy):
     assert long < 0.25
 
 
+@pytest.mark.attack(39)
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -56,6 +56,7 @@ def test_every_assigned_code_point_folds_to_something_stable():
         assert fold(folded).text == folded, hex(point)
 
 
+@pytest.mark.attack(35)
 @pytest.mark.parametrize(
     ("text", "folded"),
     [

@@ -89,6 +89,7 @@ def test_what_is_wrong_is_named_with_its_line(text, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.attack(30)
 @pytest.mark.parametrize(
     "pattern",
     [

@@ -112,6 +112,7 @@ def test_widths(pattern, shortest, longest):
     assert (node.shortest, node.longest) == (shortest, longest)
 
 
+@pytest.mark.attack(30)
 @pytest.mark.parametrize(
     "pattern",
     ["a*", "a+", "a{2,}", "a{,3}", "^a", "a$", r"(a)\1", "(?=a)", "(?i)a", "(?P<n>a)", "a{3,2}", "a{0}",

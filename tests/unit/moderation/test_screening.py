@@ -50,6 +50,7 @@ def test_a_flag_leaves_the_text_alone(small_policy):
     assert (found.verdict.action, found.spans, found.refusal) == (Action.FLAG, [], None)
 
 
+@pytest.mark.attack(36)
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.integers(1, 8), max_size=5))
 def test_a_word_split_over_fields_is_one_word(small_policy, cuts):
@@ -156,6 +157,7 @@ def test_a_single_message_is_read_once():
     assert read_request(CompletionRequest(prompt="p"))[1] == []
 
 
+@pytest.mark.attack(36)
 @pytest.mark.parametrize(
     "field", ["prompt", "parts", "name", "arguments", "description", "stop", "definition"]
 )

@@ -27,6 +27,7 @@ def test_a_stream_gives_what_screening_the_whole_gives(small_policy, text, cuts,
         assert window.refusal.rule.id == expected.refusal.rule.id
 
 
+@pytest.mark.attack(36)
 @PROPERTY
 @given(TEXTS, CUTS, FRAMES)
 def test_no_character_of_a_refused_match_is_released(small_policy, text, cuts, frames):
@@ -180,6 +181,7 @@ def test_long_streams_forget_what_they_need_no_more(small_policy, text, frames):
     assert len(window._written) <= 6 * small_policy.window + 600
 
 
+@pytest.mark.attack(36)
 @PROPERTY
 @given(TEXTS, CUTS, FRAMES)
 def test_nothing_is_exposed(small_policy, text, cuts, frames):

@@ -48,11 +48,13 @@ def test_json_lines_carry_the_ids(untouched_root: None) -> None:
     }
 
 
+@pytest.mark.attack(44)
 def test_a_field_that_is_not_known_is_not_written(stream: io.StringIO) -> None:
     logging.getLogger("edge").info("accepted", extra={"prompt": "a state secret"})
     assert "state secret" not in stream.getvalue()
 
 
+@pytest.mark.attack(44)
 def test_keys_are_cut_everywhere(stream: io.StringIO) -> None:
     log = logging.getLogger("edge")
     log.info("key %s", KEY, extra={"request": KEY, "tenant": f"x{KEY}"})
@@ -64,6 +66,7 @@ def test_keys_are_cut_everywhere(stream: io.StringIO) -> None:
     assert stream.getvalue().count("fh-***") >= 4
 
 
+@pytest.mark.attack(44)
 def test_a_message_cannot_forge_a_line_or_drive_a_terminal(stream: io.StringIO) -> None:
     hostile = "x\n2026-01-01 INFO all is well\r\x1b[2J\u2028\u202e\x9b\x00"
     try:
