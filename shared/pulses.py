@@ -117,6 +117,11 @@ class Pulses:
         seen = self._seen.get(("edge", owner))
         return seen is not None and not self._fresh(seen, GONE_AFTER)
 
+    def owner_alive(self, owner: int) -> bool:
+        """Whether this edge has been heard of within ten own pulses."""
+        seen = self._seen.get(("edge", owner))
+        return seen is not None and self._fresh(seen, GONE_AFTER)
+
     def _of(self, service: str) -> list[Seen]:
         return [seen for seen in self._seen.values() if seen.service == service]
 

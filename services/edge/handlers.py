@@ -11,6 +11,8 @@ from google.protobuf.message import Message
 from services.edge.owner.dispatching import Dispatcher
 from services.edge.owner.entry import Entry, InFlight
 from services.edge.owner.observing import Observer
+from services.edge.owner.unheld import Unheld
+from services.edge.states.attempts import Listed
 from services.edge.states.chain import Delta, Ending
 from services.edge.states.effects import Effects
 from shared.bus.envelope import Envelope, UnknownType, parse_envelope
@@ -31,7 +33,7 @@ from shared.ids import unpack
 log = logging.getLogger(__name__)
 
 Apply = Callable[[Entry, Effects, float], None]
-Unheld = Callable[[Envelope, str, int, int], None]
+CancelUnheld = Callable[[Envelope, str, int, int], None]
 """Called with a report's envelope, and request, attempt and seat that it lists and nobody here holds."""
 
 
@@ -48,10 +50,11 @@ class Handlers:
         self,
         incarnation: int,
         in_flight: InFlight,
+        unheld: Unheld,
         dispatcher: Dispatcher,
         observer: Observer,
         apply: Apply,
-        unheld: Unheld,
+        cancel_unheld: CancelUnheld,
         dead_letter: Callable[[Record, Exception], None],
     ) -> None:
         self._owner = b"%d" % incarnation
@@ -59,6 +62,7 @@ class Handlers:
         self._dispatcher = dispatcher
         self._observer = observer
         self._apply = apply
+        self._cancel_unheld = cancel_unheld
         self._unheld = unheld
         self._dead_letter = dead_letter
 
@@ -105,17 +109,18 @@ class Handlers:
             self._running(parse_envelope(record.headers), Running.FromString(record.value), now)
             return
         message, event = _EVENTS[kind]
-        if entry is None:
+        number = _attempt(headers)
+        if entry is None or (number and not _is_by_its_worker(entry, number, headers)):
             self._observer.late.inc()
             return
         worker = entry.worker
-        effects = event(entry, _attempt(headers), message.FromString(record.value), now)
+        effects = event(entry, number, message.FromString(record.value), now)
         if message is WorkRejected and effects:
             self._dispatcher.rejected(worker)
         self._apply(entry, effects, now)
 
     def _running(self, envelope: Envelope, report: Running, now: float) -> None:
-        listed: dict[tuple[bytes, int], dict[int, tuple[int, bool]]] = {}
+        listed: dict[tuple[bytes, int], Listed] = {}
         for one in report.attempts:
             choices = listed.setdefault((one.request, one.attempt), {})
             choices[one.choice] = (one.produced, one.ended)
@@ -124,9 +129,9 @@ class Handlers:
                 found = listed.pop((entry.octets, attempt.number), None)
                 effects = entry.machine.reported(now, envelope.sender, report.work_offset, found)
                 self._apply(entry, effects, now)
-        for (octets, number), choices in listed.items():
-            if not all(ended for _, ended in choices.values()):
-                self._unheld(envelope, unpack(octets), number, report.seat)
+        unheld = [key for key, choices in listed.items() if not all(ended for _, ended in choices.values())]
+        for octets, number in self._unheld.reported(envelope.sender, unheld):
+            self._cancel_unheld(envelope, unpack(octets), number, report.seat)
 
     def _vetted(self, vetted: VettedFrame, now: float) -> None:
         frame = vetted.frame
@@ -163,6 +168,12 @@ class Handlers:
         for broken in vetted.broken:
             if entry := entries[broken.stream]:
                 apply(entry, entry.machine.stream_broken(now, attempts[broken.stream]), now)
+
+
+def _is_by_its_worker(entry: Entry, number: int, headers: dict[str, bytes]) -> bool:
+    """Whether an answer about an attempt comes from the incarnation that its work was sent to."""
+    attempt = entry.machine.current
+    return attempt is not None and attempt.number == number and headers["from"] == b"%d" % attempt.worker
 
 
 def _attempt(headers: dict[str, bytes]) -> int:

@@ -40,14 +40,18 @@ class Handler:
         observer: Observer,
         understand: Understand,
         weights_digest: str,
+        heard: Callable[[int, int], None],
     ) -> None:
-        """`understand` raises NotServed for what this worker cannot do."""
+        """`understand` raises NotServed for what this worker cannot do; `heard` is told of each record's
+        owner and lane.
+        """
         self._replies = replies
         self._incarnation = incarnation
         self._generation = generation
         self._frames = frames
         self._observer = observer
         self._understand = understand
+        self._heard = heard
         self._accepted = pb.WorkAccepted(weights_digest=weights_digest)
         self.draining = False
         """Set at a stop: nothing more is taken."""
@@ -67,6 +71,7 @@ class Handler:
             envelope = parse_envelope(record.headers)
             if envelope.to not in (0, self._incarnation):
                 continue
+            self._heard(envelope.owner, envelope.lane)
             if envelope.type == "CancelGeneration":
                 self._generation.cancel(envelope)
             elif envelope.type == "GenerateTokens":

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from services.inference.attempts.admission import Admission
 from services.inference.attempts.asking import understand
-from services.inference.attempts.attempt import Work
+from services.inference.attempts.attempt import Attempt, Work
 from services.inference.attempts.generation import Generation
 from services.inference.attempts.replies import Replies
+from services.inference.attempts.reports import Reports
 from services.inference.attempts.usage import Usage
 from services.inference.attempts.watch import Watch
 from services.inference.devices.watching import Devices
@@ -51,6 +52,7 @@ class Plant(NamedTuple):
     watch: Watch
     devices: Devices
     replies: Replies
+    reports: Reports
     handler: Handler
     consumer: Callable[[int], Consumer]
     """Of the seat with this number."""
@@ -59,9 +61,14 @@ class Plant(NamedTuple):
     def run(self, tasks: Tasks) -> None:
         """Start what runs for ever."""
         tasks.spawn(self.worker.run(self.generation.on_steps), "engine")
-        tasks.spawn(self.usage.run(self.generation.on_durable), "usage")
+        tasks.spawn(self.usage.run(self._durable), "usage")
         tasks.spawn(self.watch.run(), "watch")
+        tasks.spawn(self.reports.run(), "reports")
         tasks.spawn(self.devices.run(), "devices")
+
+    def _durable(self, attempts: list[Attempt]) -> None:
+        self.reports.ended(attempts)
+        self.generation.on_durable(attempts)
 
 
 def plan(settings: InferenceSettings) -> Plan:
@@ -89,23 +96,24 @@ def assemble(
 ) -> Plant:
     """The worker around a loaded engine, which lives on `executor`'s thread."""
     host, bus = platform.host, platform.bus
-    made = plan(settings)
+    sizes = plan(settings)
     capabilities = engine.capabilities
     texts = Texts(engine.vocabulary.pieces)
 
     def understood(asked: GenerateTokens) -> Work:
         return understand(asked, manifest, capabilities.context, len(texts.whole))
 
-    worker = Worker(engine, Scheduler(engine, made.slots, made.prefill_tokens, texts), executor, host.clock)
+    worker = Worker(engine, Scheduler(engine, sizes.slots, sizes.prefill_tokens, texts), executor, host.clock)
     usage = Usage(bus, host, manifest.name, manifest.weights_sha256)
     observer = Observer(platform.telemetry, host.clock, manifest.name)
     replies = Replies(bus, host.incarnation)
-    admission = Admission(made.slots, settings.queue, capabilities.cells)
+    admission = Admission(sizes.slots, settings.queue, capabilities.cells)
     tell(platform.telemetry, admission, worker)
     generation = Generation(
         host, worker, usage, admission, capabilities, texts, observer, replies.engine_failed
     )
     frames = Frames(bus, host, tasks)
+    reports = Reports(bus, host, tasks, generation, platform.pulses)
     handler = Handler(
         replies,
         host.incarnation,
@@ -114,22 +122,36 @@ def assemble(
         observer,
         understood,
         manifest.weights_sha256,
+        reports.heard,
     )
 
     def consumer(seat: int) -> Consumer:
+        place = TopicPartition("work", seat)
         handler.sit(seat)
-        return Consumer(
+        made = Consumer(
             bus,
             host,
             topics,
-            Assigned((TopicPartition("work", seat),), Start.END),
+            Assigned((place,), Start.END),
             handler,
             on_poison=handler.answer_poison,
             observer=platform.telemetry.consumer("inference"),
         )
+        reports.sit(seat, lambda: made.positions().get(place, 0))
+        return made
 
     watch = Watch(host.clock, generation, frames, platform.pulses.owner_gone)
     devices = Devices(platform.telemetry, host.clock, lambda: host.executor("devices"))
     return Plant(
-        capabilities, worker, generation, usage, watch, devices, replies, handler, consumer, understood
+        capabilities,
+        worker,
+        generation,
+        usage,
+        watch,
+        devices,
+        replies,
+        reports,
+        handler,
+        consumer,
+        understood,
     )

@@ -149,20 +149,38 @@ async def test_a_request_larger_than_every_pool_fails() -> None:
         assert told(answer).code == "too_many_cells"
 
 
+async def test_answers_of_another_worker_than_the_attempts_have_no_effect() -> None:
+    async with a_world() as world:
+        answer = world.submit()
+        work = await world.prepare(answer)
+        for said in (
+            inference.WorkFailed(reason=inference.FAIL_REASON_ENGINE),
+            inference.WorkRejected(reason=inference.REJECT_REASON_MODEL),
+            inference.WorkAccepted(weights_digest="other"),
+        ):
+            await world.reply(work.envelope, said, attempt=1, sender=WORKER + 1)
+        assert len(world.all_of(edge.GenerateTokens)) == 1
+        await world.vet(work, 0, "fine", end=an_end(4))
+        assert text_of(answer) == "fine"
+
+
 async def test_running_reports_lose_and_end_what_nobody_holds() -> None:
     async with a_world() as world:
         answer = world.submit()
         work = await world.prepare(answer)
         stranger = Ids(world.clock, world.platform.host.random).request()
-        report = inference.Running(seat=SEAT, work_offset=work.offset)
+        report = inference.Running(seat=SEAT, work_offset=work.offset + 1)
         report.attempts.add(request=pack(stranger), attempt=2, produced=3)
         report.attempts.add(request=pack(answer.request), attempt=1, produced=3)
         bundle = replace(work.envelope, request="", attempt=0)
         await world.reply(bundle, report)
+        assert world.all_of(edge.CancelGeneration) == [], "its cancel may be on its way"
+        await world.reply(bundle, report)
+        await world.reply(bundle, report)
         cancel = await world.one(edge.CancelGeneration)
         assert (cancel.envelope.request, cancel.envelope.attempt) == (stranger, 2)
         assert (cancel.partition, cancel.envelope.to) == (SEAT, WORKER)
-        empty = inference.Running(seat=SEAT, work_offset=work.offset)
+        empty = inference.Running(seat=SEAT, work_offset=work.offset + 1)
         await world.reply(bundle, empty)
         assert len(world.all_of(edge.GenerateTokens)) == 1
         await world.reply(bundle, empty)

@@ -17,6 +17,7 @@ from services.edge.owner.insisting import Letter
 from services.edge.owner.lanes import REPLIES, Found, Lanes
 from services.edge.owner.lawful import is_lawful
 from services.edge.owner.observing import Observer
+from services.edge.owner.unheld import Unheld
 from shared.bus.envelope import Envelope
 from shared.bus.ports import Record
 from shared.errors import FreeholdError, Kind
@@ -73,9 +74,11 @@ class Owner:
         self._carrier = Carrier(
             host, platform.bus, self._in_flight, self._dispatcher, self._admission, self._observer
         )
+        self._unheld = Unheld()
         self._handlers = Handlers(
             host.incarnation,
             self._in_flight,
+            self._unheld,
             self._dispatcher,
             self._observer,
             self._carrier.apply,
@@ -225,6 +228,7 @@ class Owner:
                 self._carrier.apply(entry, entry.machine.suspected(now, entry.worker), now)
         for entry in self._dispatcher.unfit():
             self._carrier.apply(entry, entry.machine.unfit(), now)
+        self._unheld.keep(self._platform.pulses.workers())
         self._admission.forget(now)
         self._observer.in_flight.set(len(self._in_flight))
         self._observer.waiting.set(self._dispatcher.waiting)

@@ -15,8 +15,14 @@ MOST_LOST = 4
 """The fourth lost attempt fails the request; so does the fourth broken stream."""
 MISSING_REPORTS = 2
 """Reports in a row that do not list an attempt: it is lost."""
+LATE_REPORTS = 20
+"""Reports of its worker, one a second, that an end or text may be late by. While the bus is down none comes,
+and nothing is late."""
 AHEAD_IDS = 256
 """Ids that a worker may be ahead of vetted text, beside moderation's window, before text is overdue."""
+
+Listed = dict[int, tuple[int, bool]]
+"""What a report lists of one attempt: of each choice the ids made so far, and whether it has ended."""
 
 _REBUILT = frozenset((Format.TYPE_UNSPECIFIED, Format.TYPE_TEXT))
 
@@ -35,14 +41,14 @@ class Attempt:
 
     __slots__ = (
         "accepted",
-        "ended_since",
+        "ended",
         "from_index",
         "missing",
         "number",
         "offset",
-        "produced",
         "seat",
         "sent_at",
+        "silent",
         "worker",
     )
 
@@ -57,39 +63,42 @@ class Attempt:
         self.accepted: Accepted = ACCEPTED_UNKNOWN
         self.from_index = {choice.number: len(choice.ids) for choice in choices if not choice.ended}
         self.missing = 0
-        self.produced: dict[int, int] = {}
-        """Ids of each choice that its worker says it has made."""
-        self.ended_since: dict[int, float] = {}
-        """When its worker first said that a choice had ended."""
+        """Reports in a row that did not list it."""
+        self.ended: dict[int, int] = {}
+        """Reports since its worker first said that a choice had ended."""
+        self.silent = 0
+        """Reports since anything of it was vetted."""
 
-    def report(
-        self, now: float, worker: int, offset: int, listed: dict[int, tuple[int, bool]] | None
-    ) -> bool:
-        """Take a worker's report in: what it lists of this attempt by choice, or None where it lists nothing.
+    def report(self, worker: int, offset: int, listed: Listed | None) -> bool:
+        """Take a worker's report in: what it lists of this attempt, or None where it lists nothing.
 
-        True = it counts: it is from the worker that has the work, at or past the work's own offset.
+        True = it counts: it is from the worker that has the work, and past the work's own offset. An attempt
+        that has ended as a whole is told of twice and then no more: it is not missing.
         """
-        if worker != self.worker or self.offset is None or offset < self.offset:
+        if worker != self.worker or self.offset is None or offset <= self.offset:
             return False
-        if listed is None:
-            self.missing += 1
-            return True
-        self.missing = 0
-        for number, (produced, ended) in listed.items():
-            self.produced[number] = produced
+        self.silent += 1
+        for number in self.ended:
+            self.ended[number] += 1
+        for number, (_, ended) in (listed or {}).items():
             if ended:
-                self.ended_since.setdefault(number, now)
+                self.ended.setdefault(number, 0)
+        known = listed is not None or self.ended.keys() >= self.from_index.keys()
+        self.missing = 0 if known else self.missing + 1
         return True
 
-    def unvetted_end(self, now: float, choice: Choice, patience: float) -> bool:
-        """Whether the worker has said for that long that the choice ended, and no `End` was vetted."""
-        since = self.ended_since.get(choice.number)
-        return since is not None and not choice.ended and now - since >= patience
+    def vetted(self) -> None:
+        """Something of it was vetted."""
+        self.silent = 0
 
-    def overdue(self, choice: Choice, window: int) -> bool:
-        """Whether the worker is further ahead of the vetted text than moderation may hold back."""
-        produced = self.produced.get(choice.number)
-        start = self.from_index.get(choice.number)
-        if produced is None or start is None or choice.ended:
+    def end_is_late(self, choice: Choice) -> bool:
+        """Whether the worker has said for long that the choice ended, and no `End` was vetted."""
+        return not choice.ended and self.ended.get(choice.number, 0) >= LATE_REPORTS
+
+    def text_is_late(self, choice: Choice, window: int, produced: int) -> bool:
+        """Whether the worker is further ahead of the vetted text than moderation may hold back, and nothing
+        was vetted for long. `produced` = ids of the choice that the report says this attempt has made.
+        """
+        if choice.ended or self.silent < LATE_REPORTS:
             return False
-        return start + produced - len(choice.ids) > window + AHEAD_IDS
+        return self.from_index.get(choice.number, 0) + produced - len(choice.ids) > window + AHEAD_IDS

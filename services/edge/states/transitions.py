@@ -65,7 +65,6 @@ class Transitions:
         "_k",
         "_lost",
         "_ready_at",
-        "_vetted_at",
         "attempts",
         "choices",
         "evidence",
@@ -86,7 +85,6 @@ class Transitions:
         self._lost = 0
         self._broken = 0
         self._ready_at = now
-        self._vetted_at = now
 
     @property
     def terminal(self) -> bool:
@@ -110,14 +108,13 @@ class Transitions:
         encoded = self.preparation.encoded
         return (encoded.count if encoded else 0) + self.max_output * self.terms.choices
 
-    def _hear(self, now: float, attempt: int) -> bool:
+    def _hear(self, attempt: int) -> bool:
         """Whether this is the current attempt's; its first sign of life makes it run."""
         if attempt != self._k or not attempt:
             return False
         if self.state is State.DISPATCHED:
             self.state = State.RUNNING
             self.attempts[-1].accepted = ACCEPTED_YES
-            self._vetted_at = now
         return True
 
     def _wait(self, now: float, *, first: bool) -> Effects:

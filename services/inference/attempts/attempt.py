@@ -65,6 +65,7 @@ class Stream:
         "started",
         "tail",
         "texts",
+        "told",
     )
 
     def __init__(self, attempt: Attempt, choice: int, next_index: int, tail: str) -> None:
@@ -87,6 +88,8 @@ class Stream:
         self.generated = 0
         self.end = False
         """Set when the usage is durable: the end may be told."""
+        self.told = False
+        """Set when the frame that holds the end is acknowledged."""
 
     def take(self, index: int, ids: Sequence[int], lengths: Sequence[int], text: str) -> None:
         """Gather what the engine gave out."""
@@ -150,6 +153,11 @@ class Attempt:
     def ended(self) -> bool:
         """Whether the engine has ended every choice."""
         return all(stream.finish is not None for stream in self.streams)
+
+    @property
+    def told(self) -> bool:
+        """Whether the bus has the end of every choice."""
+        return all(stream.told for stream in self.streams)
 
     @property
     def generated(self) -> int:

@@ -132,10 +132,11 @@ class Lane:
         if not self._dirty or self.sent_at is not None or self.closed:
             return
         frame = build_frame(self._dirty, now)
+        ended = [stream for stream in self._dirty if stream.end]
         self._dirty = {}
         self._urgent = False
         self._flushed_at = now
-        self._frames.send(self, frame.SerializeToString(), now)
+        self._frames.send(self, frame.SerializeToString(), ended, now)
 
 
 class Frames:
@@ -179,8 +180,11 @@ class Frames:
         for lane in waiting:
             lane.flush(now)
 
-    def send(self, lane: Lane, value: bytes, now: float) -> None:
-        """Publish one frame of the lane, again and again until it is acknowledged or the lane closed."""
+    def send(self, lane: Lane, value: bytes, ended: list[Stream], now: float) -> None:
+        """Publish one frame of the lane, again and again until it is acknowledged or the lane closed.
+
+        `ended` are the streams whose end it holds.
+        """
         self._number += 1
         headers = Envelope(
             "Frame",
@@ -190,9 +194,11 @@ class Frames:
             lane=lane.lane,
         ).headers()
         sent = self._publish(lane, value, headers)
-        if not isinstance(sent, Acknowledged):
+        if isinstance(sent, Acknowledged):
+            _tell(ended)
+        else:
             lane.sent_at = now
-            self._tasks.spawn(self._insist(lane, value, headers, sent), "frame")
+            self._tasks.spawn(self._insist(lane, value, headers, sent, ended), "frame")
 
     def _publish(self, lane: Lane, value: bytes, headers: Headers) -> Awaitable[Position] | None:
         try:
@@ -202,12 +208,18 @@ class Frames:
             return None
 
     async def _insist(
-        self, lane: Lane, value: bytes, headers: Headers, sent: Awaitable[Position] | None
+        self,
+        lane: Lane,
+        value: bytes,
+        headers: Headers,
+        sent: Awaitable[Position] | None,
+        ended: list[Stream],
     ) -> None:
         while not lane.closed:
             try:
                 if sent is not None:
                     await sent
+                    _tell(ended)
                     break
             except BusError as error:
                 log.warning("frame for lane %d not acknowledged: %s", lane.lane, error)
@@ -215,3 +227,8 @@ class Frames:
             sent = self._publish(lane, value, headers)
         lane.sent_at = None
         lane.poke(self._clock.monotonic())
+
+
+def _tell(ended: list[Stream]) -> None:
+    for stream in ended:
+        stream.told = True

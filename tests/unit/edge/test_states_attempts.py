@@ -111,20 +111,41 @@ def test_four_lost_attempts_fail() -> None:
 
 def test_two_reports_without_the_attempt_lose_it() -> None:
     machine = started()
-    assert machine.reported(1.0, WORKER, 9, None) == (), "before the work's own offset"
-    assert machine.reported(1.0, 78, 10, None) == (), "another worker's"
+    assert machine.reported(1.0, WORKER, 10, None) == (), "the work itself was not handled yet"
     assert machine.reported(1.0, WORKER, 10, None) == ()
-    assert machine.reported(2.0, WORKER, 10, {0: (1, False)}) == ()
-    assert machine.reported(3.0, WORKER, 10, None) == ()
-    assert machine.reported(4.0, WORKER, 10, None) == (Cancel(1), Enqueue(first=True))
+    assert machine.reported(1.0, 78, 11, None) == (), "another worker's"
+    assert machine.reported(1.0, WORKER, 11, None) == ()
+    assert machine.reported(2.0, WORKER, 11, {0: (1, False)}) == ()
+    assert machine.reported(3.0, WORKER, 11, None) == ()
+    assert machine.reported(4.0, WORKER, 11, None) == (Cancel(1), Enqueue(first=True))
+
+
+def test_a_dispatched_attempt_that_two_reports_do_not_list_is_lost() -> None:
+    machine = dispatched()
+    machine.work_acknowledged(1, 10)
+    assert machine.reported(1.0, WORKER, 11, None) == ()
+    assert machine.reported(2.0, WORKER, 11, None) == (Cancel(1), Enqueue(first=True))
+    assert machine.attempts[0].accepted == ACCEPTED_UNKNOWN
+
+
+def test_an_attempt_that_was_said_to_have_ended_is_not_missing() -> None:
+    machine = started(choices=2)
+    machine.reported(1.0, WORKER, 11, {0: (4, True), 1: (2, False)})
+    assert machine.reported(2.0, WORKER, 11, None) == (), "one of its choices had not ended"
+    machine.reported(3.0, WORKER, 11, {0: (4, True), 1: (3, True)})
+    for second in range(4, 12):
+        assert machine.reported(second, WORKER, 11, None) == ()
+    assert machine.state is State.RUNNING
 
 
 def test_an_end_that_is_not_vetted_for_20_s_breaks_the_stream() -> None:
     machine = started()
-    machine.reported(1.0, WORKER, 10, {0: (4, True)})
+    machine.reported(1.0, WORKER, 11, {0: (4, True)})
     machine.delta(10.0, 1, 0, delta(0, 4), ROOM)
-    assert machine.tick(20.9, 20.9) == ()
-    assert machine.tick(21.0, 21.0) == (Cancel(1), Enqueue(first=True))
+    assert machine.tick(100.0, 100.0) == (), "no report came: the bus was down, and nothing is late"
+    for second in range(101, 120):
+        assert machine.reported(second, WORKER, 11, None) == ()
+    assert machine.reported(120.0, WORKER, 11, None) == (Cancel(1), Enqueue(first=True))
 
 
 def test_four_broken_streams_fail() -> None:

@@ -187,10 +187,16 @@ class Request(RuleBasedStateMachine):
         self.carry_out(self.machine.work_failed(self.now, self.attempt(back), draining=draining))
 
     @precondition(stormy)
-    @rule(worker=st.sampled_from([WORKER, 78]), offset=st.integers(9, 11), produced=st.integers(0, 400))
-    def report(self, worker: int, offset: int, produced: int) -> None:
+    @rule(
+        worker=st.sampled_from([WORKER, 78]),
+        offset=st.integers(10, 12),
+        produced=st.integers(0, 400),
+        times=st.sampled_from([1, 25]),
+    )
+    def report(self, worker: int, offset: int, produced: int, times: int) -> None:
         listed = {0: (produced, produced % 2 == 1)} if produced else None
-        self.carry_out(self.machine.reported(self.now, worker, offset, listed))
+        for _ in range(times):
+            self.carry_out(self.machine.reported(self.now, worker, offset, listed))
 
     @rule(choice=st.integers(0, 1), count=st.integers(1, 3))
     def next_text(self, choice: int, count: int) -> None:

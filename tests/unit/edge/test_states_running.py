@@ -83,10 +83,13 @@ def test_an_end_before_its_last_ids_waits_for_them() -> None:
 
 def test_text_that_is_not_vetted_for_20_s_fails_closed() -> None:
     machine = started()
-    machine.reported(1.0, WORKER, 10, {0: (8 + 256, False)})
-    assert machine.tick(50.0, 50.0) == (), "within the window nothing is overdue"
-    machine.reported(51.0, WORKER, 10, {0: (8 + 257, False)})
-    effects = machine.tick(52.0, 52.0)
+    for second in range(30):
+        assert machine.reported(second, WORKER, 11, {0: (8 + 256, False)}) == (), "within the window"
+    machine.delta(30.0, 1, 0, delta(0, 1), ROOM)
+    for second in range(31, 50):
+        assert machine.reported(second, WORKER, 11, {0: (1 + 8 + 257, False)}) == ()
+    assert machine.tick(100.0, 100.0) == (), "no report came: the bus was down, and nothing is late"
+    effects = machine.reported(101.0, WORKER, 11, {0: (1 + 8 + 257, False)})
     assert effects[0] == Cancel(1)
     assert machine.state is State.FAILED
 
