@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from services.inference.attempts.admission import Admission
@@ -125,21 +126,6 @@ def assemble(
         reports.heard,
     )
 
-    def consumer(seat: int) -> Consumer:
-        place = TopicPartition("work", seat)
-        handler.sit(seat)
-        made = Consumer(
-            bus,
-            host,
-            topics,
-            Assigned((place,), Start.END),
-            handler,
-            on_poison=handler.answer_poison,
-            observer=platform.telemetry.consumer("inference"),
-        )
-        reports.sit(seat, lambda: made.positions().get(place, 0))
-        return made
-
     watch = Watch(host.clock, generation, frames, platform.pulses.owner_gone)
     devices = Devices(platform.telemetry, host.clock, lambda: host.executor("devices"))
     return Plant(
@@ -152,6 +138,22 @@ def assemble(
         replies,
         reports,
         handler,
-        consumer,
+        partial(_consumer, platform, topics, handler, reports),
         understood,
     )
+
+
+def _consumer(platform: Platform, topics: Topics, handler: Handler, reports: Reports, seat: int) -> Consumer:
+    place = TopicPartition("work", seat)
+    made = Consumer(
+        platform.bus,
+        platform.host,
+        topics,
+        Assigned((place,), Start.END),
+        handler,
+        on_poison=handler.answer_poison,
+        observer=platform.telemetry.consumer("inference"),
+    )
+    handler.sit(seat)
+    reports.sit(seat, lambda: made.positions().get(place, 0))
+    return made

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 from services.inference.attempts.attempt import Attempt
-from services.inference.attempts.generation import Generation
 from shared.bus.envelope import Envelope
 from shared.bus.ports import Acknowledged, BusError, Position, Publisher
 from shared.contracts.freehold.inference.v1 import events_pb2 as pb
 from shared.host import Host
 from shared.ids import pack
 from shared.lifecycle import Tasks
-from shared.pulses import Pulses
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,23 @@ deadline, so that an owner that was stopped for long learns what became of its a
 TOLD_TWICE = 2
 
 SERVICE = "inference"
+
+
+class Attempts(Protocol):
+    """What runs here."""
+
+    def attempts(self) -> list[Attempt]:
+        """Those that have not ended, or whose usage is not durable yet."""
+
+
+class Lives(Protocol):
+    """What is known of owners by their pulses; nothing of one that was never heard of."""
+
+    def owner_gone(self, owner: int) -> bool:
+        """Whether it has been silent for long."""
+
+    def owner_alive(self, owner: int) -> bool:
+        """Whether it was heard of lately."""
 
 
 class _Owner:
@@ -49,15 +65,13 @@ class _Owner:
 class Reports:
     """Knows every owner that has sent anything. A report is made when the one before is acknowledged."""
 
-    def __init__(
-        self, bus: Publisher, host: Host, tasks: Tasks, generation: Generation, pulses: Pulses
-    ) -> None:
+    def __init__(self, bus: Publisher, host: Host, tasks: Tasks, attempts: Attempts, lives: Lives) -> None:
         self._bus = bus
         self._clock = host.clock
         self._incarnation = host.incarnation
         self._tasks = tasks
-        self._generation = generation
-        self._pulses = pulses
+        self._attempts = attempts
+        self._lives = lives
         self._owners: dict[int, _Owner] = {}
         self._number = 0
         self._seat = 0
@@ -92,21 +106,21 @@ class Reports:
         """Report to every owner that lives, once."""
         now = self._clock.monotonic()
         running: dict[int, list[Attempt]] = {}
-        for attempt in self._generation.attempts():
+        for attempt in self._attempts.attempts():
             running.setdefault(attempt.envelope.owner, []).append(attempt)
         for number, owner in list(self._owners.items()):
             listed = running.get(number, [])
             if not listed and now - owner.last >= KEEP_S:
                 del self._owners[number]
-            elif self._lives(number, owner) and not owner.flying:
+            elif self._is_there(number, owner) and not owner.flying:
                 self._report(number, owner, listed)
 
-    def _lives(self, number: int, owner: _Owner) -> bool:
+    def _is_there(self, number: int, owner: _Owner) -> bool:
         """Whether there is somebody to tell. Who was gone is again once it is heard of."""
-        if self._pulses.owner_gone(number):
+        if self._lives.owner_gone(number):
             owner.gone = True
             owner.ended.clear()
-        elif owner.gone and self._pulses.owner_alive(number):
+        elif owner.gone and self._lives.owner_alive(number):
             log.warning("owner %016x is back", number)
             owner.gone = False
         return not owner.gone
