@@ -24,6 +24,11 @@ TARGET = ROOT / "ops" / "settings.md"
 
 SECTIONS = (
     ("Every process of `freehold serve`", "services.cli.deployed.settings", "ProcessSettings"),
+    (
+        "TLS between services: every process, and the command line",
+        "shared.rpc.tls_settings",
+        "RpcTlsSettings",
+    ),
     ("Kafka: every process, and `freehold topics`", "shared.bus.kafka_settings", "KafkaSettings"),
     (
         "PostgreSQL: control, billing, audit, and `freehold migrate`",

@@ -9,13 +9,19 @@ from prometheus_client import ProcessCollector
 
 from shared.lifecycle import Readiness
 from shared.platform import Platform
+from shared.rpc.identity import Identity
 from shared.rpc.platform import VERSION
 
 HEARD: Final = ("edge", "control", "tokenizer", "moderation", "inference", "billing", "audit")
 
 
-def tell(platform: Platform, services: Mapping[str, Callable[[], Readiness]]) -> None:
-    """Register the metrics of this process, once; `services` by name with their readiness.
+def tell(
+    platform: Platform,
+    services: Mapping[str, Callable[[], Readiness]],
+    identity: Identity | None = None,
+) -> None:
+    """Register the metrics of this process, once; `services` by name with their readiness, `identity`
+    where calls between services are mutual TLS.
 
     Memory, CPU time and open files have the names that Prometheus's own clients give them (`process_*`).
     """
@@ -43,4 +49,10 @@ def tell(platform: Platform, services: Mapping[str, Callable[[], Readiness]]) ->
     )
     metrics.read_total(
         "config_rejected", "Configuration values that were not understood.", lambda: config.rejected
+    )
+    metrics.read_each(
+        "certificate_not_after_timestamp_seconds",
+        "When the certificate for calls between services ends; nothing where they are plain text.",
+        (),
+        lambda: {(): identity.not_after} if identity else {},
     )

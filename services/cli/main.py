@@ -19,6 +19,7 @@ COMMANDS = {
     "trace": "inspect",
     # A deployed one.
     "secrets": "secrets",
+    "certs": "certs",
     "topics": "topics",
     "migrate": "migrate",
     "serve": "serve",

@@ -12,13 +12,14 @@ from typing import NamedTuple, NoReturn, TypeVar
 import click
 import grpc
 
-from services.cli.deployed.given import tokens
+from services.cli.deployed.given import identity, tokens
 from services.cli.deployed.settings import ProcessSettings
 from services.cli.embedded.home import Home
 from services.cli.embedded.settings import EmbeddedSettings
 from shared.errors import FreeholdError
 from shared.files import SystemFiles
 from shared.rpc.channel import connect
+from shared.rpc.identity import Identity
 
 T = TypeVar("T")
 
@@ -39,9 +40,9 @@ def near(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _first(settings: ProcessSettings) -> str:
+def _operator(settings: ProcessSettings) -> tuple[str, Identity | None]:
     try:
-        return tokens(settings)[0]
+        return tokens(settings)[0], identity()
     except FreeholdError as error:
         fail(error.message)
 
@@ -62,11 +63,11 @@ def ask(question: Callable[[Channels], Awaitable[T]]) -> T:
     """
     settings = ProcessSettings()
     if settings.token.get_secret_value():
-        token = _first(settings)
+        token, own = _operator(settings)
         targets = (settings.control_target, settings.billing_target, settings.audit_target)
         places = ", ".join(dict.fromkeys(targets))
         nobody = f"no answer at {places}; FREEHOLD_CONTROL_TARGET and its like name other places"
-        return _ask(question, targets, token, nobody)
+        return _ask(question, targets, token, nobody, own)
     place = home()
     if not place.token.exists():
         fail(f"there is no platform at {place.path}; start one with `make run`, or set FREEHOLD_HOME")
@@ -76,14 +77,24 @@ def ask(question: Callable[[Channels], Awaitable[T]]) -> T:
 
 
 def _ask(
-    question: Callable[[Channels], Awaitable[T]], targets: tuple[str, str, str], token: str, nobody: str
+    question: Callable[[Channels], Awaitable[T]],
+    targets: tuple[str, str, str],
+    token: str,
+    nobody: str,
+    own: Identity | None = None,
 ) -> T:
+    # Where one process answers for all there is one channel, and no certificate to tell services apart.
+    places = list(zip(targets, Channels._fields if own else ("",) * len(targets), strict=True))
+
     async def go() -> T:
         async with AsyncExitStack() as open_:
             made = {
-                target: await open_.enter_async_context(connect(target, token)) for target in set(targets)
+                place: await open_.enter_async_context(
+                    connect(place[0], token, service=place[1], identity=own)
+                )
+                for place in dict.fromkeys(places)
             }
-            return await question(Channels(*(made[place] for place in targets)))
+            return await question(Channels(*(made[place] for place in places)))
 
     try:
         return asyncio.run(go())

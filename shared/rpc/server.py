@@ -17,6 +17,8 @@ from shared.bus.ports import BusError
 from shared.callers import Authenticate
 from shared.errors import FreeholdError, Kind
 from shared.rpc.auth import Authentication, abort
+from shared.rpc.identity import CONNECTION_S, GRACE_S, Identity
+from shared.rpc.peers import PeerRights, load_calls
 from shared.storage.database import DatabaseError
 
 log = logging.getLogger(__name__)
@@ -24,15 +26,31 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
 MAX_STREAMS = 1000
+_REPEATED_PROOF = (
+    ("grpc.max_connection_age_ms", CONNECTION_S * 1000),
+    ("grpc.max_connection_age_grace_ms", GRACE_S * 1000),
+)
 
 
 class RpcServer:
-    """One listening address. Register servicers between construction and `start`."""
+    """One listening address. Register servicers between construction and `start`.
 
-    def __init__(self, authenticate: Authenticate, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    With an identity it is mutual TLS, and a call needs the certificate of a service that may make it.
+    """
+
+    def __init__(
+        self,
+        authenticate: Authenticate,
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        identity: Identity | None = None,
+    ) -> None:
+        peers = [PeerRights(load_calls())] if identity else []
+        self._identity = identity
         self.server = grpc.aio.server(
-            interceptors=[Authentication(authenticate)],
+            interceptors=[*peers, Authentication(authenticate)],
             options=[
+                *(_REPEATED_PROOF if identity else ()),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # between the two chance decides
@@ -57,11 +75,16 @@ class RpcServer:
         await self.set_ready(False)
         _check_free(address)
         try:
-            port = self.server.add_insecure_port(address)
+            port = self._listen(address)
         except RuntimeError as error:
             raise FreeholdError(Kind.NOT_READY, f"cannot listen on {address}: is it an address?") from error
         await self.server.start()
-        return 0 if address.startswith("unix:") else int(port)
+        return 0 if address.startswith("unix:") else port
+
+    def _listen(self, address: str) -> int:
+        if self._identity is None:
+            return int(self.server.add_insecure_port(address))
+        return int(self.server.add_secure_port(address, self._identity.server_credentials()))
 
     async def set_ready(self, ready: bool) -> None:
         """Say so to health checks, of the server and each service."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from services.cli.deployed import roles
-from services.cli.deployed.given import Given, peppers, tokens
+from services.cli.deployed.given import Given, identity, peppers, tokens
 from services.cli.deployed.operations import Operations
 from services.cli.deployed.settings import ProcessSettings
 from services.cli.endings import Endings
@@ -59,7 +59,8 @@ class Deployed:
         self._telemetry = Telemetry(
             host, telemetry, instance=settings.instance, system=MESSAGING_SYSTEM_KAFKA
         )
-        self._door = RpcServer(_nobody)
+        self._identity = identity()
+        self._door = RpcServer(_nobody, identity=self._identity)
         self._bus = KafkaBus(host, self._topics, KafkaSettings(), f"{name}-{settings.instance}")
         self._operations = Operations(name, self._telemetry.registry, self.readiness)
         self._tasks = Tasks(f"process.{name}")
@@ -96,10 +97,10 @@ class Deployed:
         self._waits_for = "waiting for Kafka"
         await self._bus.start()
         platform = self._platform()
-        vitals.tell(platform, {self._name: self.readiness})
+        vitals.tell(platform, {self._name: self.readiness}, self._identity)
         await platform.config.start()
         self._endings.within(FLUSH_S, platform.config.stop)
-        given = Given(self._settings, platform, self._topics, self._until, self._close_later)
+        given = Given(self._settings, platform, self._topics, self._until, self._close_later, self._identity)
         role = await roles.build(self._name, given)
         self._service = role.service
         server = await self._serve(platform, given, role.service)
@@ -144,7 +145,7 @@ class Deployed:
         )
 
     async def _serve(self, platform: Platform, given: Given, service: Service) -> RpcServer:
-        server = RpcServer(given.credentials(*tokens(self._settings)))
+        server = RpcServer(given.credentials(*tokens(self._settings)), identity=self._identity)
         names = service.register(server.server)
         names += platform_rpc.register(server.server, platform_rpc.PlatformServicer(platform, [service]))
         # Until here only health was answered at this address.

@@ -14,7 +14,9 @@ from shared.callers import Credentials
 from shared.errors import FreeholdError, Kind
 from shared.platform import Platform
 from shared.rpc.channel import connect
+from shared.rpc.identity import Identity
 from shared.rpc.numbers import ControlNumbers, FixedNumbers, Numbers
+from shared.rpc.tls_settings import RpcTlsSettings
 from shared.settings import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -42,6 +44,8 @@ class Given:
     """Waits for what the service stands on."""
     on_stop: Callable[[Callable[[], Awaitable[None]]], None]
     """Called with what is to be closed after the service."""
+    identity: Identity | None = None
+    """Who this process is to the others; None = calls between services are plain text."""
 
     @property
     def token(self) -> str:
@@ -59,9 +63,10 @@ class Given:
         platform = self.platform
         return Credentials(platform.configuration, peppers(self.settings), platform.host.clock, *tokens)
 
-    def channel(self, target: str, token: str = "") -> grpc.aio.Channel:
-        """To the internal gRPC of another service."""
-        made = connect(target, token)
+    def channel(self, service: str, token: str = "") -> grpc.aio.Channel:
+        """To the internal gRPC of another service, one that the settings have a target of."""
+        target = getattr(self.settings, f"{service}_target")
+        made = connect(target, token, service=service, identity=self.identity)
         self.on_stop(made.close)
         return made
 
@@ -69,7 +74,7 @@ class Given:
         """Those that a setting names, else claimed from control."""
         if lanes or seats:
             return FixedNumbers(lanes, seats)
-        made = ControlNumbers(self.channel(self.settings.control_target, self.token), self.platform.host)
+        made = ControlNumbers(self.channel("control", self.token), self.platform.host)
         self.on_stop(made.close)
         return made
 
@@ -90,6 +95,12 @@ def peppers(settings: ProcessSettings) -> Mapping[int, bytes]:
         form = f"one secret of at least {MIN_SECRET} characters, or several as 1=OLD 2=NEW"
         raise FreeholdError(Kind.NOT_READY, f"FREEHOLD_PEPPER is to be {form}; `freehold secrets` makes one")
     return found
+
+
+def identity() -> Identity | None:
+    """As the environment has it. Raises `FreeholdError` NOT_READY for files that cannot be used."""
+    files = RpcTlsSettings().files
+    return Identity(files) if files else None
 
 
 def tokens(settings: ProcessSettings) -> list[str]:

@@ -10,7 +10,7 @@ import click
 import grpc
 import httpx
 
-from services.cli.deployed.given import tokens
+from services.cli.deployed.given import identity, tokens
 from services.cli.deployed.settings import ProcessSettings, WelcomeSettings
 from services.cli.embedded.home import Home
 from services.cli.remote_control import RemoteControl
@@ -51,6 +51,7 @@ class _Opening:
 
     def __init__(self, settings: WelcomeSettings, host: Host) -> None:
         self._settings = settings
+        self._identity = identity()
         self._clock = host.clock
         self._until = host.clock.monotonic() + settings.welcome_timeout_s
 
@@ -64,7 +65,9 @@ class _Opening:
 
     async def _keys(self, kept: dict[str, str]) -> dict[str, str]:
         process = ProcessSettings()
-        async with connect(process.control_target, tokens(process)[0]) as channel:
+        async with connect(
+            process.control_target, tokens(process)[0], service="control", identity=self._identity
+        ) as channel:
             control = RemoteControl(channel)
             await control.load()
             if not control.known.models:

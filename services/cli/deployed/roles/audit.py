@@ -14,8 +14,8 @@ async def build(given: Given) -> Role:
     """Raises `FreeholdError` where the log's key cannot be used."""
     settings = given.settings
     republish = GrpcRepublish(
-        given.channel(settings.billing_target, given.token),
-        given.channel(settings.control_target, given.token),
+        given.channel("billing", given.token),
+        given.channel("control", given.token),
     )
     service = app.build(
         given.named(AuditSettings()),

@@ -18,7 +18,7 @@ async def build(given: Given) -> Role:
         given.platform,
         Owner(given.platform, given.numbers(lanes=settings.lanes)),
         given.credentials(),
-        GrpcUsage(given.channel(given.settings.billing_target)),
-        GrpcReceipts(given.channel(given.settings.audit_target)),
+        GrpcUsage(given.channel("billing")),
+        GrpcReceipts(given.channel("audit")),
     )
     return Role(service)
