@@ -35,14 +35,14 @@ class ModerationService:
         platform: Platform,
         executors: list[Executor],
         packs: Packs,
-        streams: Streams,
+        answered: OutputHandler,
         consumers: list[Consumer],
         servicer: ModerationServicer,
     ) -> None:
         self._platform = platform
         self._executors = executors
         self._packs = packs
-        self._streams = streams
+        self._answered = answered
         self._consumers = consumers
         self._servicer = servicer
         self._tasks = Tasks(self.name)
@@ -56,6 +56,7 @@ class ModerationService:
 
     async def _consume(self) -> None:
         await self._platform.config.wait_ready()
+        await self._packs.wait_compiled()  # a lane that was taken before would stand still until then
         for consumer in self._consumers:
             while True:
                 try:
@@ -69,7 +70,7 @@ class ModerationService:
         clock = self._platform.host.clock
         while True:
             await clock.sleep(SWEEP_S)
-            self._streams.forget_idle(clock.monotonic())
+            self._answered.forget_idle()
 
     async def stop(self, deadline: float) -> None:
         """Finish the batches that run until the deadline, and free the threads."""
@@ -101,11 +102,18 @@ def build(settings: ModerationSettings, platform: Platform, topics: Topics) -> M
     observer = Observer(telemetry, host.clock)
     packs = Packs(values, compiling, settings.always)
     tell(telemetry, packs)
-    streams = Streams(packs.find, observer, settings.idle_s)
     asked = InputHandler(
         values, packs, screening, platform.bus, host.incarnation, observer, settings.inline_cost
     )
-    answered = OutputHandler(values, packs, streams, platform.bus, host.incarnation, observer, host.clock)
+    answered = OutputHandler(
+        values,
+        packs,
+        lambda: Streams(packs.find, observer, settings.idle_s),
+        platform.bus,
+        host.incarnation,
+        observer,
+        host.clock,
+    )
     consumers = [
         Consumer(
             platform.bus,
@@ -122,8 +130,9 @@ def build(settings: ModerationSettings, platform: Platform, topics: Topics) -> M
             topics,
             InGroup(("frames",), OUTPUT, settings.member),
             answered,
+            memory=answered,
             observer=telemetry.consumer(OUTPUT),
         ),
     ]
     servicer = ModerationServicer(Desk(values, packs, screening))
-    return ModerationService(platform, [compiling, screening], packs, streams, consumers, servicer)
+    return ModerationService(platform, [compiling, screening], packs, answered, consumers, servicer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from services.moderation import wire
 from services.moderation.matching.pack import Direction
 from services.moderation.observing import Observer
+from services.moderation.output.stream import Read
 from services.moderation.output.streams import Streams, check_frame
 from services.moderation.packs import Packs
 from services.moderation.policy import Policy, PolicyPending, PolicyUnknown
@@ -18,7 +19,7 @@ from services.moderation.screening import Screening, screen
 from services.moderation.scripts import script_of
 from shared.bus.envelope import Envelope, UnknownType, parse_envelope
 from shared.bus.handling import Batch, Later
-from shared.bus.ports import Headers, Position, Publisher, Record
+from shared.bus.ports import Headers, Position, Publisher, Record, TopicPartition
 from shared.clock import Clock
 from shared.configuration import Configuration
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestAccepted
@@ -142,19 +143,35 @@ class InputHandler:
         return self._bus.publish("replies", value, headers, partition=asked.lane)
 
 
+class _Lane:
+    """What this replica knows of a lane since it was given it."""
+
+    __slots__ = ("number", "streams", "unsent")
+
+    def __init__(self, number: int, streams: Streams) -> None:
+        self.number = number
+        self.streams = streams
+        self.unsent: deque[tuple[bytes, Headers]] = deque()
+        """What was vetted and is not acknowledged. The windows have moved on, so a batch that is handed
+        again finds nothing new in its frames; its answers are these."""
+
+
 class OutputHandler:
-    """Answers each frame that leaves something to deliver by one vetted frame on the same lane."""
+    """Answers each frame that leaves something to deliver by one vetted frame on the same lane. A `Memory`:
+    its windows reach back behind what it has finished.
+    """
 
     def __init__(
         self,
         configuration: Configuration,
         packs: Packs,
-        streams: Streams,
+        streams: Callable[[], Streams],
         bus: Publisher,
         incarnation: int,
         observer: Observer,
         clock: Clock,
     ) -> None:
+        """`streams` makes those of one lane, none of them known yet."""
         self._configuration = configuration
         self._packs = packs
         self._streams = streams
@@ -163,9 +180,7 @@ class OutputHandler:
         self._observer = observer
         self._clock = clock
         self._number = 0
-        self._unsent: dict[int, deque[tuple[bytes, Headers]]] = {}
-        """By lane: what was vetted and is not acknowledged. The windows have moved on, so a batch that
-        is handed again finds nothing new in its frames; its answers are these."""
+        self._lanes: dict[int, _Lane] = {}
 
     async def __call__(self, batch: Batch) -> None:
         """Vet a batch of frames of one lane, in order; return once every answer is acknowledged.
@@ -173,7 +188,10 @@ class OutputHandler:
         Raises `Later` and `BusError` as the input does, `EnvelopeError`, `DecodeError` and `FrameError`
         for a record at fault; then no frame of the batch has had an effect.
         """
-        await self._send(batch.partition)
+        lane = self._lanes.get(batch.partition)
+        if lane is None:
+            lane = self._lanes[batch.partition] = _Lane(batch.partition, self._streams())
+        await self._send(lane)
         asked = [(parse_envelope(record.headers), Frame.FromString(record.value)) for record in batch.records]
         for envelope, frame in asked:
             if envelope.type != "Frame":
@@ -181,13 +199,27 @@ class OutputHandler:
             check_frame(frame)
             self._await_policies(frame)
         now = self._clock.monotonic()
-        unsent = self._unsent.setdefault(batch.partition, deque())
         with self._observer.vetting():
-            for envelope, frame in asked:
-                vetted = self._streams.vet(frame, now)
+            for record, (envelope, frame) in zip(batch.records, asked, strict=True):
+                vetted = lane.streams.vet(frame, Read(record.offset, record.timestamp_ms), now)
                 if vetted is not None:
-                    unsent.append((vetted.SerializeToString(), self._headers(envelope, batch.partition)))
-            await self._send(batch.partition)
+                    lane.unsent.append((vetted.SerializeToString(), self._headers(envelope, lane.number)))
+            await self._send(lane)
+        lane.streams.settle()
+
+    def back_to(self, place: TopicPartition, finished: int) -> int:
+        """See `Memory`."""
+        lane = self._lanes.get(place.partition)
+        return lane.streams.back_to(finished) if lane else finished
+
+    def forget(self, place: TopicPartition) -> None:
+        """See `Memory`."""
+        self._lanes.pop(place.partition, None)
+
+    def forget_idle(self) -> None:
+        """See `Streams`."""
+        for lane in self._lanes.values():
+            lane.streams.forget_idle()
 
     def _await_policies(self, frame: Frame) -> None:
         for opened in frame.opens:
@@ -200,14 +232,14 @@ class OutputHandler:
             except PolicyUnknown:
                 continue  # the stream is given up, the frame's others are not
 
-    async def _send(self, lane: int) -> None:
-        unsent = self._unsent.get(lane)
-        if not unsent:
-            return
-        sent = [self._bus.publish("completions", value, headers, partition=lane) for value, headers in unsent]
+    async def _send(self, lane: _Lane) -> None:
+        sent = [
+            self._bus.publish("completions", value, headers, partition=lane.number)
+            for value, headers in lane.unsent
+        ]
         for acknowledged in sent:
             await acknowledged
-            unsent.popleft()
+            lane.unsent.popleft()
 
     def _headers(self, asked: Envelope, lane: int) -> Headers:
         self._number += 1

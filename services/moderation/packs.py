@@ -43,6 +43,7 @@ class Packs:
         self._packs: dict[str, _Compiled] = {}
         self._policies: dict[tuple[bool, tuple[str, ...]], Policy] = {}
         self._changed = asyncio.Event()
+        self._compiled = asyncio.Event()
         self._named: tuple[int, frozenset[str]] = (-1, frozenset())
         configuration.listeners.append(self._on_change)
 
@@ -55,6 +56,12 @@ class Packs:
             for policy in list(self._configuration.policies.values()):
                 if self._stale(policy):
                     await self._compile(policy)
+            if not self._changed.is_set():
+                self._compiled.set()
+
+    async def wait_compiled(self) -> None:
+        """Return once nothing that is published waits to be compiled."""
+        await self._compiled.wait()
 
     def find(self, named: Iterable[str], *, beside: bool = False) -> Policy:
         """The combined policy of these ids and those that always hold; `beside`: for the thread.
@@ -135,6 +142,7 @@ class Packs:
     def _on_change(self, kind: str, _name: str) -> None:
         if kind == "policy":
             self._policies.clear()
+            self._compiled.clear()
             self._changed.set()
 
 

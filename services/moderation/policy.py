@@ -125,9 +125,9 @@ class Cut:
     """Whether the label has been written."""
 
 
-def merge(cuts: list[Cut], start: int, end: int, hit: Hit) -> None:
+def merge(cuts: list[Cut], start: int, end: int, hit: Hit, *, shown: bool = False) -> None:
     """Add a redaction to cuts that are sorted and apart; what overlaps becomes one."""
-    cut = Cut(start, end, hit.rule.label, hit.order)
+    cut = Cut(start, end, hit.rule.label, hit.order, shown)
     apart: list[Cut] = []
     for other in cuts:
         if other.end <= cut.start or other.start >= cut.end:

@@ -1,4 +1,4 @@
-"""Commits in the background: explicit, of watermarks only, one at a time."""
+"""Commits in the background: explicit, never beyond a watermark, one at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from shared.bus.handling import Memory
 from shared.bus.ports import BusError, TopicPartition
 from shared.bus.watermark import Watermark
 from shared.clock import Clock
@@ -28,8 +29,10 @@ class Commits:
         commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
         tasks: Tasks,
         clock: Clock,
+        memory: Memory | None = None,
     ) -> None:
         self._commit = commit
+        self._memory = memory
         self._tasks = tasks
         self._clock = clock
         self._moved: dict[TopicPartition, Watermark] = {}
@@ -58,7 +61,9 @@ class Commits:
             moved, self._moved = self._moved, {}
             self._finished = 0
             offsets = {
-                place: mark.position for place, mark in moved.items() if mark.position != mark.committed
+                place: offset
+                for place, mark in moved.items()
+                if (offset := self._begin(place, mark)) != mark.committed
             }
             if not offsets:
                 return
@@ -69,6 +74,9 @@ class Commits:
                 raise
             for place, offset in offsets.items():
                 moved[place].committed = offset
+
+    def _begin(self, place: TopicPartition, mark: Watermark) -> int:
+        return self._memory.back_to(place, mark.position) if self._memory else mark.position
 
     async def _soon(self) -> None:
         try:

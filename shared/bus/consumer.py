@@ -1,6 +1,6 @@
 """The consumer loop: polls one reader, hands batches to one handler, commits what is finished.
 
-1. Commits are explicit, of the highest contiguous finished offset.
+1. Commits are explicit, of the highest contiguous finished offset, or behind it: see `Memory`.
 2. Topics of order `none` run concurrently behind that watermark; others one batch of a partition at a time.
 3. Faults of the bus and the database pause and try again, and in the end fail the readiness; a
    handler's own error is the record's (see `handling`).
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shared.bus.commits import Commits
-from shared.bus.handling import Batch, Disposal, Handler, Handling
+from shared.bus.handling import Batch, Disposal, Handler, Handling, Memory
 from shared.bus.lane import Lane, drain
 from shared.bus.observer import Observer, Unobserved
 from shared.bus.patience import Faults, Patience
@@ -55,7 +55,7 @@ class Assigned:
 class Consumer:
     """One reader and one handler. `on_poison` is told of dead letters of transit topics so that the
     owner can be answered; `park` must store a record of a record topic that cannot be handled, and
-    has to be given where such a topic is read.
+    has to be given where such a topic is read. `memory` is the handler's, where it has any.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Consumer:
         *,
         on_poison: Disposal | None = None,
         park: Disposal | None = None,
+        memory: Memory | None = None,
         observer: Observer | None = None,
         patience: Patience | None = None,
         concurrency: int = 16,
@@ -88,6 +89,7 @@ class Consumer:
         self._clock = host.clock
         self._topics = topics
         self._source = source
+        self._memory = memory
         self._observer = observer or Unobserved()
         self._patience = patience or Patience()
         self._max_records = max_records
@@ -96,7 +98,7 @@ class Consumer:
             handler, bus, host, topics, self._faults, self._observer, self._patience, on_poison, park
         )
         self._tasks = Tasks(f"consumer.{self._name}", self._broke)
-        self._commits = Commits(self._commit, self._tasks, host.clock)
+        self._commits = Commits(self._commit, self._tasks, host.clock, memory)
         self._staleness = Staleness()
         self._lanes: dict[TopicPartition, Lane] = {}
         self._slots = asyncio.Semaphore(concurrency)
@@ -245,6 +247,7 @@ class Consumer:
 
     async def _on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         for place in partitions:
+            self._forget(place)
             self._lanes[place] = Lane(place, self._topics[place.topic])
 
     async def _on_revoked(self, partitions: Iterable[TopicPartition]) -> None:
@@ -253,8 +256,13 @@ class Consumer:
         await self._last_commit(self._patience.revoke)
         for lane in lanes:
             if self._lanes.get(lane.place) is lane:
-                del self._lanes[lane.place]
-                self._commits.forget(lane.place)
+                self._forget(lane.place)
+
+    def _forget(self, place: TopicPartition) -> None:
+        self._lanes.pop(place, None)
+        self._commits.forget(place)
+        if self._memory is not None:
+            self._memory.forget(place)
 
     async def _last_commit(self, seconds: float) -> None:
         try:

@@ -14,12 +14,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from shared.bus.envelope import EnvelopeError
 from shared.bus.observer import Observer
 from shared.bus.patience import Faults, Patience, surroundings_failed
-from shared.bus.ports import Publisher, Record
+from shared.bus.ports import Publisher, Record, TopicPartition
 from shared.bus.topics import DEAD_LETTERS, Topics
 from shared.host import Host
 
@@ -38,6 +38,21 @@ Handler = Callable[[Batch], Awaitable[None]]
 """Returns once the effect of every record is durable; may be handed the same records again."""
 Disposal = Callable[[Record, Exception], Awaitable[None]]
 """Told of a record that its handler could not handle, and why; may be told again."""
+
+
+class Memory(Protocol):
+    """What a handler remembers of partitions, made from records that it has finished. Whoever has a partition
+    after it makes the same again from the records themselves, so they are not committed before it is no
+    longer needed.
+    """
+
+    def back_to(self, place: TopicPartition, finished: int) -> int:
+        """Where a successor has to begin for nothing to be missing: `finished`, or before. Of a batch that
+        is still being handled nothing counts.
+        """
+
+    def forget(self, place: TopicPartition) -> None:
+        """The partition was taken away, or begins anew: nothing of it is remembered."""
 
 
 class Later(Exception):

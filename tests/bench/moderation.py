@@ -18,7 +18,7 @@ import hyperscan
 
 from services.moderation.matching.matcher import Matcher, compile_pack
 from services.moderation.matching.pack import Direction, load_pack
-from services.moderation.output.stream import Stream
+from services.moderation.output.stream import Read, Stream
 from services.moderation.output.streams import Streams, check_frame
 from services.moderation.output.window import Window
 from services.moderation.policy import Policy
@@ -124,7 +124,7 @@ def frame_figures(policy: Policy, vocabulary: Vocabulary, seconds: float) -> dic
         for value in frames:
             frame = Frame.FromString(value)
             check_frame(frame)
-            vetted = streams.vet(frame, 0.0)
+            vetted = streams.vet(frame, Read(0, 0), 0.0)
             if vetted is not None:
                 vetted.SerializeToString()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from shared.bus.consumer import Consumer, InGroup
-from shared.bus.handling import Batch, Disposal, Handler
+from shared.bus.handling import Batch, Disposal, Handler, Memory
 from shared.bus.observer import Unobserved
 from shared.bus.patience import Patience
 from shared.bus.ports import Bus, Record, TopicPartition
@@ -31,6 +31,7 @@ class Consumers:
         member: str = "m",
         on_poison: Disposal | None = None,
         park: Disposal | None = None,
+        memory: Memory | None = None,
         observer: Unobserved | None = None,
         patience: Patience = QUICK,
         concurrency: int = 16,
@@ -44,6 +45,7 @@ class Consumers:
             handler,
             on_poison=on_poison,
             park=park or nobody,
+            memory=memory,
             observer=observer,
             patience=patience,
             concurrency=concurrency,

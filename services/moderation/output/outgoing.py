@@ -42,15 +42,18 @@ class Outgoing:
 
     def end(self, end: End, stream: Stream) -> None:
         """Deliver an end and what the policies said of the whole output."""
-        number = self._number(end.stream)
+        self.judge(end.stream, stream)
         ended = End()
         ended.CopyFrom(end)
-        ended.stream = number
+        ended.stream = self._number(end.stream)
         self._ends.append(ended)
+
+    def judge(self, number: int, stream: Stream) -> None:
+        """Deliver what the policies have said so far."""
         verdict = stream.window.verdict
         self._verdicts.append(
             pb.StreamVerdict(
-                stream=number,
+                stream=self._number(number),
                 verdict=WireVerdict.Name(verdict.action),
                 matches=rule_matches(verdict, Direction.OUTPUT),
                 policy_versions=stream.policy.versions,

@@ -38,6 +38,7 @@ class Window:
 
     __slots__ = (
         "_base",
+        "_begun",
         "_cuts",
         "_decided",
         "_folded",
@@ -52,17 +53,21 @@ class Window:
         "_written",
         "exposed",
         "refusal",
+        "taken",
         "verdict",
     )
 
     def __init__(self, policy: Policy, next_index: int = 0, context: str = "") -> None:
-        """`context` is what stands before the id at `next_index`: W folded characters, or all there are."""
+        """`context` is what stands before the id at `next_index`: W folded characters, or all there are.
+        All of it was released, by this window's predecessor.
+        """
         folded = fold(context)
         self._policy = policy
         self._index = next_index
         self._ids: list[int] = []
         self._lengths: list[int] = []
         self._base = 0
+        self._begun = len(context)
         self._written = context
         self._folded = folded.text
         self._offsets = folded.offsets
@@ -72,6 +77,8 @@ class Window:
         self._cuts: list[Cut] = []
         self._quiet = False
         """Whether nothing matches in the folded text, were this its end."""
+        self.taken = len(folded.text)
+        """Folded characters that were taken, the context's included."""
         self.verdict = Verdict()
         self.refusal: Hit | None = None
         """Set once: nothing more is released."""
@@ -87,6 +94,16 @@ class Window:
     def next_index(self) -> int:
         """Index of the id that must come next."""
         return self._index + len(self._ids)
+
+    @property
+    def released(self) -> int:
+        """Index after the last id that was released."""
+        return self._index
+
+    @property
+    def decided(self) -> int:
+        """How many of the folded characters `taken` are decided: what ends within them is known."""
+        return self.taken - len(self._folded) + self._decided
 
     def push(self, ids: Sequence[int], lengths: Sequence[int], text: str) -> Delta | None:
         """Take the next ids and what can be released now. Raises `WindowError`."""
@@ -115,6 +132,7 @@ class Window:
             self._offsets = before + [first + offset for offset in after]
         self._written += text
         self._folded += new.text
+        self.taken += len(new.text)
         self._quiet = self._policy.quiet((self._folded,))
         return True
 
@@ -159,11 +177,14 @@ class Window:
             self._refuse(hit)
             return False
         if start < end:
-            merge(self._cuts, self._base + start, self._base + end, hit)
+            # The label stands at the span's first id: a predecessor that released this id has shown it.
+            shown = self._base + start < self._begun
+            merge(self._cuts, self._base + start, self._base + end, hit, shown=shown)
         return True
 
     def _expose(self, start: int, end: int) -> None:
-        """Count what went out as it was; what a label stood for did not."""
+        """Count what this window let out as it was; what a label stood for did not."""
+        start = max(start, self._begun - self._base)
         covered = sum(
             max(0, min(cut.end, self._base + end) - max(cut.start, self._base + start)) for cut in self._cuts
         )

@@ -18,7 +18,7 @@ from shared.contracts.freehold.inference.v1.frame_pb2 import Frame, Open
 from shared.contracts.freehold.moderation.v1.events_pb2 import VettedFrame
 from shared.host import system_host
 from shared.telemetry import Telemetry, TelemetrySettings
-from tests.unit.moderation.test_streams import A, B, frame, shown
+from tests.unit.moderation.lanes import A, B, frame, shown
 
 
 class Bus:
@@ -57,8 +57,9 @@ def handler(bus, small_policy):
     packs = Packs(small_policy)
     telemetry = Telemetry(system_host(), TelemetrySettings(), CollectorRegistry())
     observer = Observer(telemetry, SystemClock())
-    streams = Streams(packs.find, observer, 30.0)
-    return OutputHandler(Configuration(), packs, streams, bus, 9, observer, SystemClock())
+    return OutputHandler(
+        Configuration(), packs, lambda: Streams(packs.find, observer, 30.0), bus, 9, observer, SystemClock()
+    )
 
 
 def batch(*frames, lane=2):

@@ -1,31 +1,28 @@
-from collections.abc import Sequence
-
 import pytest
 
+from services.moderation.output.stream import Read
 from services.moderation.output.streams import FrameError, Streams, check_frame
 from services.moderation.policy import PolicyUnknown
 from shared.contracts.freehold.inference.v1.frame_pb2 import End, Frame, Open
-from shared.contracts.freehold.moderation.v1.events_pb2 import VettedFrame
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as platform
-
-A, B = b"a" * 16, b"b" * 16
-
-
-class Outcomes:
-    def __init__(self):
-        self.ends = []
-        self.breaks = []
-
-    def ended(self, request, stream):
-        self.ends.append((request, stream.attempt, stream.window.verdict.action.name))
-
-    def broken(self, request, stream, reason):
-        self.breaks.append((request, reason))
+from tests.unit.moderation.lanes import A, B, Outcomes, frame, shown
 
 
 @pytest.fixture
 def outcomes():
     return Outcomes()
+
+
+class Lane(Streams):
+    """Streams of a log that has a record for each call, at the time of the call in seconds."""
+
+    def __init__(self, find, outcomes):
+        super().__init__(find, outcomes, 30.0)
+        self.end = 0
+
+    def vet(self, frame, now):
+        self.end += 1
+        return super().vet(frame, Read(self.end - 1, round(now * 1000)), now)
 
 
 @pytest.fixture
@@ -35,44 +32,7 @@ def streams(small_policy, outcomes):
             raise PolicyUnknown("policy unknown is not published")
         return small_policy
 
-    return Streams(find, outcomes, 30.0)
-
-
-def frame(
-    *table: tuple[bytes, int],
-    opens: Sequence[tuple[int, int]] = (),
-    texts: Sequence[tuple[int, int, list[str]]] = (),
-    ends: Sequence[int] = (),
-    policies: Sequence[str] = ("small",),
-    context: str = "",
-) -> Frame:
-    """A frame of streams (request, attempt), choice 0; ids are their own indices."""
-    made = Frame(
-        request=[request for request, _ in table],
-        attempt=[attempt for _, attempt in table],
-        choice=[0] * len(table),
-        text_stream=[number for number, _, _ in texts],
-        text_index=[index for _, index, _ in texts],
-        text_count=[len(pieces) for _, _, pieces in texts],
-        text=["".join(pieces) for _, _, pieces in texts],
-        ids=[index + place for _, index, pieces in texts for place in range(len(pieces))],
-        lengths=[len(piece) for _, _, pieces in texts for piece in pieces],
-        opens=[Open(stream=n, policies=policies, next_index=index, context=context) for n, index in opens],
-        ends=[End(stream=number, reason=platform.FINISH_REASON_STOP, generated=9) for number in ends],
-    )
-    check_frame(made)
-    return made
-
-
-def shown(vetted: VettedFrame | None) -> dict[bytes, tuple[int, str]]:
-    """By request: index of the first id, and the text."""
-    if vetted is None:
-        return {}
-    columns = vetted.frame
-    return {
-        columns.request[number]: (index, text)
-        for number, index, text in zip(columns.text_stream, columns.text_index, columns.text, strict=True)
-    }
+    return Lane(find, outcomes)
 
 
 def test_streams_of_one_frame_are_kept_apart(streams):
@@ -143,10 +103,40 @@ def test_a_gap_breaks_the_stream(streams, outcomes):
     assert streams.vet(frame((A, 1), texts=[(0, 3, ["d "])]), 0) is None
 
 
-def test_a_stream_whose_beginning_was_not_seen_is_broken(streams):
-    answer = streams.vet(frame((A, 1), texts=[(0, 7, ["c "])]), 0)
-    assert len(answer.broken) == 1
+def test_text_of_an_unknown_stream_is_passed_over_until_it_must_have_been_opened(streams, outcomes):
+    for now, index in ((0, 7), (10, 8), (14.9, 9)):
+        assert streams.vet(frame((A, 1), texts=[(0, index, ["c "])]), now) is None
+    answer = streams.vet(frame((A, 1), texts=[(0, 10, ["d "])]), 15)
+    assert [broken.reason for broken in answer.broken] == ["its beginning was not seen"]
     assert shown(answer) == {}
+    assert outcomes.breaks == [(A, "its beginning was not seen")]
+    assert streams.vet(frame((A, 1), texts=[(0, 11, ["e "])], ends=[0]), 16) is None
+
+
+def test_a_stream_that_was_passed_over_begins_at_its_open(streams, outcomes):
+    assert streams.vet(frame((A, 1), texts=[(0, 5, ["x "])]), 0) is None
+    answer = streams.vet(frame((A, 1), opens=[(0, 6)], texts=[(0, 6, ["y. "])], context="x "), 9)
+    assert shown(answer) == {A: (6, "y. ")}
+    assert shown(streams.vet(frame((A, 1), texts=[(0, 7, ["z. "])]), 40)) == {A: (7, "z. ")}
+    assert outcomes.breaks == []
+
+
+def test_what_is_over_before_the_lane_was_read_has_no_end_here(streams, outcomes):
+    assert streams.vet(frame((A, 1), texts=[(0, 5, ["x "])], ends=[0]), 0) is None
+    assert (outcomes.ends, outcomes.breaks) == ([], [])
+
+
+def test_an_open_behind_a_gap_breaks_the_stream(streams):
+    streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["a "])]), 0)
+    answer = streams.vet(frame((A, 1), opens=[(0, 2)], context="a b "), 10)
+    assert [broken.reason for broken in answer.broken] == ["ids are missing"]
+
+
+def test_a_verdict_is_told_when_it_grows(streams):
+    first = streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["the ", "budget", " is"])]), 0)
+    (verdict,) = first.verdicts
+    assert (verdict.verdict, [match.rule for match in verdict.matches]) == (platform.VERDICT_FLAG, ["remark"])
+    assert not streams.vet(frame((A, 1), texts=[(0, 3, [" a", " budget", " yes. "])]), 1).verdicts
 
 
 def test_a_stream_may_begin_at_any_open(streams):
@@ -182,12 +172,73 @@ def test_a_higher_attempt_drops_the_lower(streams):
 
 def test_what_is_idle_is_forgotten(streams):
     streams.vet(frame((A, 1), (B, 1), opens=[(0, 0), (1, 0)], texts=[(0, 0, ["a "])]), 0)
-    streams.vet(frame((B, 1), texts=[(0, 0, ["a "])]), 20)
-    streams.forget_idle(31)
+    streams.vet(frame((B, 1), texts=[(0, 0, ["a "])]), 31)
+    for _ in range(2):
+        streams.forget_idle()
     assert len(streams) == 1
     assert streams.vet(frame((A, 1), texts=[(0, 1, ["b "])]), 31).broken
-    streams.forget_idle(100)
+    streams.vet(frame((B, 2)), 100)
+    for _ in range(2):
+        streams.forget_idle()
     assert len(streams) == 0
+
+
+def test_a_lane_that_stood_still_forgets_nothing(streams):
+    streams.vet(frame((A, 1), (B, 1), opens=[(0, 0), (1, 0)], texts=[(0, 0, ["a "])]), 0)
+    streams.forget_idle()
+    streams.vet(frame((A, 1), texts=[(0, 1, ["b. "])]), 60)  # the broker was away: B's frame comes behind it
+    streams.forget_idle()
+    assert shown(streams.vet(frame((B, 1), texts=[(0, 0, ["c. "])]), 60.1)) == {B: (0, "c. ")}
+    streams.forget_idle()
+    assert len(streams) == 2
+
+
+def test_a_successor_begins_behind_every_stream_that_is_not_over(streams):
+    assert streams.back_to(7) == 7
+    streams.vet(frame((B, 1), opens=[(0, 0)], texts=[(0, 0, ["so. "])]), 0)
+    streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["a ", "pi"])]), 1)
+    streams.settle()
+    assert streams.back_to(2) == 0
+    streams.vet(frame((B, 1), ends=[0]), 2)
+    assert streams.back_to(2) == 0, "its end is not acknowledged"
+    streams.settle()
+    assert streams.back_to(3) == 1
+    streams.vet(frame((A, 1), opens=[(0, 2)], texts=[(0, 2, ["pe"])], context="a pi"), 11)
+    streams.settle()
+    assert streams.back_to(4) == 1, "text before the second Open is still held"
+    streams.vet(frame((A, 1), texts=[(0, 3, ["r. "])]), 12)
+    assert streams.back_to(4) == 1, "it is released, and not acknowledged"
+    streams.settle()
+    assert streams.back_to(5) == 3
+
+
+def test_an_open_is_no_beginning_before_what_ends_at_it_is_decided(streams):
+    streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["a ", "budget"])]), 0)
+    streams.vet(frame((A, 1), opens=[(0, 2)], texts=[(0, 2, ["\u200b"])], context="a budget"), 10)
+    streams.settle()
+    assert streams.back_to(2) == 0
+    streams.vet(frame((A, 1), texts=[(0, 3, [" is. "])]), 11)
+    streams.settle()
+    assert streams.back_to(3) == 1
+
+
+def test_a_refusal_holds_the_lane_until_it_is_acknowledged(streams):
+    streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["a ", "bo"])]), 0)
+    streams.settle()
+    streams.vet(frame((A, 1), texts=[(0, 2, ["mb", " x"])]), 1)
+    assert streams.back_to(2) == 0
+    streams.settle()
+    assert streams.back_to(2) == 2
+
+
+def test_a_stream_that_needs_more_than_thirty_seconds_is_not_waited_for(streams):
+    streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["a ", "pi"])]), 0)
+    streams.vet(frame((B, 1), opens=[(0, 0)], texts=[(0, 0, ["a "])]), 30)
+    streams.settle()
+    assert streams.back_to(2) == 0
+    streams.vet(frame((B, 1), texts=[(0, 1, ["b "])]), 30.1)
+    streams.settle()
+    assert streams.back_to(3) == 1
 
 
 @pytest.mark.parametrize(
