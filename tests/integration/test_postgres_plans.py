@@ -21,11 +21,11 @@ STATEMENTS = {
     "requests that are there": (rows._COUNTED, "requests_pkey"),
     "holders of idempotency keys": (
         "SELECT * FROM requests WHERE idempotency = ANY(?)",
-        "requests_idempotency_key",
+        "requests_idempotent",
     ),
     "usages": ("SELECT request, attempt, value FROM usages WHERE request = ANY(?)", "usages_pkey"),
     "budgets": (reserving._USED, "budgets_pkey"),
-    "a reservation": (reserving._RESERVE, "budgets_pkey"),
+    "a reservation": (reserving._RESERVE.arrays, "budgets_pkey"),
     "counters": (booking._LAST, "counters_pkey"),
     "what is spent": (booking._SPEND, "budgets_pkey"),
     "requests without owner": (expiry._over(expiry._OPEN + "expires_ms < ?"), "requests_open"),

@@ -23,7 +23,7 @@ from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TerminalState
 from shared.money import line
-from shared.storage.sql import insertion, keys, locked, query, updating, write
+from shared.storage.sql import concurrent, insertion, keys, locked, query, updating, write
 
 
 class Case(NamedTuple):
@@ -95,6 +95,7 @@ _SETTLE: Final = updating(
 _LAST: Final = locked("SELECT name, last FROM counters WHERE name = ANY(?)", "name")
 _MAKE: Final = insertion(tables.counters, "ON CONFLICT DO NOTHING")
 _COUNT: Final = updating(tables.counters, ("last",), "name")
+_FOLLOWING: Final = f"SELECT nextval('{tables.ENTRY_NUMBERS}') FROM generate_series(1, ?)"
 STATES: Final = {
     number: name.removeprefix("TERMINAL_STATE_").lower() for name, number in TerminalState.items()
 }
@@ -102,25 +103,41 @@ _INSERT_ENTRY: Final = insertion(tables.entries)
 _INSERT_LINE: Final = insertion(tables.lines)
 
 
+_ENTRY: Final = "entry"
+
+
 class _Counters:
-    """Gap-free numbers, given in the transaction that uses them; until it ends nobody else gets any."""
+    """Gap-free numbers of each organisation, given in the transaction that uses them; until it ends nobody else gets any."""
 
     def __init__(self, connection: Connection, organisations: set[str]) -> None:
-        names = sorted(("entry", *(f"seq/{organisation}" for organisation in organisations)))
+        names = sorted(f"seq/{organisation}" for organisation in organisations)
+        if not concurrent(connection):
+            names.append(_ENTRY)
         found = query(connection, _LAST, keys(names))
         if len(found) < len(names):
             write(connection, _MAKE, [(name, 0) for name in names])
             found = query(connection, _LAST, keys(names))
+        self._connection = connection
         self._last: dict[str, int] = dict(found)
 
-    def following(self, name: str) -> int:
-        """The next number of a name."""
+    def seq(self, organisation: str) -> int:
+        """The next number of an organisation."""
+        name = f"seq/{organisation}"
         self._last[name] += 1
         return self._last[name]
 
-    def store(self, connection: Connection) -> None:
+    def entries(self, count: int) -> Sequence[int]:
+        """Numbers of new entries. On PostgreSQL a sequence's: settlements of two organisations do not
+        wait for each other, and a number that was given to a transaction that failed is not given again.
+        """
+        if _ENTRY in self._last:
+            self._last[_ENTRY] += count
+            return range(self._last[_ENTRY] - count + 1, self._last[_ENTRY] + 1)
+        return [number for (number,) in query(self._connection, _FOLLOWING, (count,))]
+
+    def store(self) -> None:
         """Write where the numbers stand now."""
-        write(connection, _COUNT, [(last, name) for name, last in self._last.items()])
+        write(self._connection, _COUNT, [(last, name) for name, last in self._last.items()])
 
 
 class _Books:
@@ -131,7 +148,7 @@ class _Books:
         self._now_ns = now_ns
         self._day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date().isoformat()
         self._entries: list[tuple[Any, ...]] = []
-        self._lines: list[tuple[int, int, str, int]] = []
+        self._lines: list[Sequence[Line]] = []
         self._facts: list[FactRow] = []
         self._fresh: list[RequestRow] = []
         self._settled: list[tuple[Any, ...]] = []
@@ -147,7 +164,7 @@ class _Books:
             row.reserved,
         )
         state = OWNER_LOST if row.owner_lost else STATES[case.closed.state]
-        seq = self._counters.following(f"seq/{row.organisation}")
+        seq = self._counters.seq(row.organisation)
         counted = awaited(case.close)
         used = {attempt: usage for attempt, usage in case.usages.items() if attempt in counted}
         value = fact(row, case.closed, account, used, seq, self._now_ns)
@@ -178,9 +195,8 @@ class _Books:
     def _add(
         self, scope: tuple[str, ...], counts: tuple[int, ...], total: int, lines: Sequence[Line]
     ) -> None:
-        number = self._counters.following("entry")
-        self._entries.append((number, *scope, self._day, *counts, total, self._now_ns))
-        self._lines += [(number, place, *line) for place, line in enumerate(lines, 1)]
+        self._entries.append((*scope, self._day, *counts, total, self._now_ns))
+        self._lines.append(lines)
 
     def _end(self, row: RequestRow, total: int, seq: int, stored: bool) -> None:
         if stored:
@@ -194,9 +210,16 @@ class _Books:
 
     def store(self, connection: Connection) -> None:
         """Write it; budget rows sorted by (level, id)."""
-        self._counters.store(connection)
-        write(connection, _INSERT_ENTRY, self._entries)
-        write(connection, _INSERT_LINE, self._lines)
+        numbers = self._counters.entries(len(self._entries))
+        self._counters.store()
+        entries = [(number, *entry) for number, entry in zip(numbers, self._entries, strict=True)]
+        lines = [
+            (number, place, account, amount)
+            for number, some in zip(numbers, self._lines, strict=True)
+            for place, (account, amount) in enumerate(some, 1)
+        ]
+        write(connection, _INSERT_ENTRY, entries)
+        write(connection, _INSERT_LINE, lines)
         write(connection, INSERT_FACT, self._facts)
         write(connection, _SPEND, [(*self._budgets[budget], budget) for budget in sorted(self._budgets)])
         write(connection, INSERT_REQUEST, self._fresh)

@@ -13,15 +13,13 @@ from services.billing.books.rows import (
     INSERT_REQUEST,
     REFUSED,
     RESERVED,
-    UNRESERVED,
     RequestRow,
-    read_holders,
-    read_requests,
+    read_beside,
 )
 from services.billing.terms import LEVELS, Claim, Refusal, Terms
 from shared.errors import Kind
 from shared.storage.database import Conflict
-from shared.storage.sql import beside, change, insertion, keys, locked, query, write
+from shared.storage.sql import Bulk, insertion, keys, locked, query, write
 
 KEY_LIFE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an idempotency key is held."""
@@ -64,11 +62,11 @@ def reserve(connection: Connection, asks: Sequence[Ask]) -> list[RequestRow]:
     Asks are served in order. A request that is refused holds no idempotency key: nothing was begun
     under it. Raises `Contended`.
     """
-    beside(connection, UNRESERVED)
-    known = read_requests(connection, {ask.request for ask in asks})
+    keys_held = {ask.idempotency for ask in asks if ask.idempotency}
+    known, held = read_beside(connection, {ask.request for ask in asks}, keys_held)
     fresh = [ask for ask in asks if ask.request not in known]
     if fresh:
-        holders = _Holders(connection, fresh)
+        holders = _Holders(held)
         purses = Purses(connection, fresh)
         added: list[RequestRow] = []
         for ask in fresh:
@@ -95,9 +93,8 @@ def _decide(ask: Ask, holders: _Holders, purses: Purses) -> RequestRow:
 class _Holders:
     """Who holds the idempotency keys of a batch."""
 
-    def __init__(self, connection: Connection, asks: Iterable[Ask]) -> None:
-        wanted = {ask.idempotency for ask in asks if ask.idempotency}
-        self._rows = read_holders(connection, wanted) if wanted else {}
+    def __init__(self, rows: dict[str, RequestRow]) -> None:
+        self._rows = rows
         self._released: list[tuple[str]] = []
 
     def repeated(self, ask: Ask) -> Refusal | None:
@@ -158,18 +155,22 @@ class Purses:
     def store(self, connection: Connection) -> None:
         """Write what was taken, rows sorted by (level, id). Raises `Contended`."""
         fresh = [_new_budget(self._claims[budget]) for budget in sorted(set(self._taken) - self._stored)]
-        write(connection, _INSERT_BUDGET, fresh)
-        for budget in sorted(self._taken):
-            amount, limit = self._taken[budget], self._claims[budget].limit
-            if change(connection, _RESERVE, (amount, limit, limit, budget, amount, limit)) != 1:
-                raise Contended(budget)
+        if fresh:
+            write(connection, _INSERT_BUDGET, fresh)
+            query(connection, _USED, keys(self._taken))  # locks them, in order
+        rows = [(budget, self._taken[budget], self._claims[budget].limit) for budget in self._taken]
+        if write(connection, _RESERVE, rows) != len(rows):
+            raise Contended(", ".join(self._taken))
 
 
 _USED: Final = locked("SELECT budget, spent + reserved FROM budgets WHERE budget = ANY(?)", "budget")
 _INSERT_BUDGET: Final = insertion(tables.budgets, "ON CONFLICT DO NOTHING")
-_RESERVE: Final = (
-    "UPDATE budgets SET reserved = reserved + ?, cap = CASE WHEN cap < ? THEN ? ELSE cap END"
-    " WHERE budget = ? AND spent + reserved + ? <= ?"
+_RESERVE: Final = Bulk(
+    "UPDATE budgets SET reserved = reserved + ?2, cap = MAX(cap, ?3)"
+    " WHERE budget = ?1 AND spent + reserved + ?2 <= ?3",
+    "UPDATE budgets SET reserved = reserved + given.amount, cap = GREATEST(cap, given.most)"
+    " FROM unnest($1::VARCHAR[], $2::BIGINT[], $3::BIGINT[]) AS given(name, amount, most)"
+    " WHERE budget = given.name AND spent + reserved + given.amount <= given.most",
 )
 
 

@@ -11,7 +11,18 @@ from sqlalchemy import Connection
 from services.billing import tables
 from shared.bus.ports import Record
 from shared.money import Prices
-from shared.storage.sql import alone, change, concurrent, insertion, keys, locked, query, storable, write
+from shared.storage.sql import (
+    alone,
+    change,
+    concurrent,
+    insertion,
+    keys,
+    locked,
+    query,
+    query_beside,
+    storable,
+    write,
+)
 
 RESERVED: Final = "reserved"
 REFUSED: Final = "refused"
@@ -88,6 +99,7 @@ _INSERT_PARKED: Final = insertion(tables.parked, "ON CONFLICT DO NOTHING")
 
 _FOUND: Final = "SELECT * FROM requests WHERE request = ANY(?)"
 _LOCKED: Final = locked(_FOUND, "request")
+_KNOWN_OR_HELD: Final = f"{_FOUND} OR idempotency = ANY(?)"
 _COUNTED: Final = "SELECT COUNT(*) FROM requests WHERE request = ANY(?)"
 
 
@@ -106,11 +118,17 @@ def lock_requests(connection: Connection, requests: Iterable[str]) -> dict[str, 
     return _by_request(query(connection, _LOCKED, keys(wanted)))
 
 
-def read_holders(connection: Connection, idempotencies: Iterable[str]) -> dict[str, RequestRow]:
-    """Rows that hold these idempotency keys."""
-    found = query(connection, "SELECT * FROM requests WHERE idempotency = ANY(?)", keys(idempotencies))
-    rows = [RequestRow._make(row) for row in found]
-    return {row.idempotency: row for row in rows if row.idempotency is not None}
+def read_beside(
+    connection: Connection, requests: Iterable[str], idempotencies: Iterable[str]
+) -> tuple[dict[str, RequestRow], dict[str, RequestRow]]:
+    """Rows of these requests, and rows that hold these idempotency keys, by the key; for whoever makes
+    rows: nobody is `UNRESERVED` until the transaction ends.
+    """
+    wanted, held = set(requests), list(idempotencies)
+    statement, parameters = (_KNOWN_OR_HELD, (list(wanted), held)) if held else (_FOUND, keys(wanted))
+    rows = [RequestRow._make(row) for row in query_beside(connection, UNRESERVED, statement, parameters)]
+    known = {row.request: row for row in rows if row.request in wanted}
+    return known, {row.idempotency: row for row in rows if row.idempotency in held}
 
 
 def read_usages(connection: Connection, requests: Iterable[str]) -> dict[str, dict[int, bytes]]:

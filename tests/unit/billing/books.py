@@ -77,7 +77,7 @@ class Shelf:
     def empty(self) -> Shelf:
         """Books that nothing is written in yet."""
         names = ", ".join(table.name for table in metadata.sorted_tables)
-        self.run(lambda connection: connection.exec_driver_sql(f"TRUNCATE {names}"))
+        self.run(lambda connection: connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY"))
         return self
 
     def run(self, work: Callable[[Connection], T]) -> T:
