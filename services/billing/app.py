@@ -68,6 +68,7 @@ class BillingService:
         platform: Platform,
         database: Database,
         consumers: tuple[Consumer, Consumer],
+        settling: SettleHandler,
         sweeper: Sweeper,
         relay: Relay,
         ends: Ends,
@@ -78,6 +79,7 @@ class BillingService:
         self._platform = platform
         self._database = database
         self._consumers = consumers
+        self._settling = settling
         self._relay = relay
         self._ends = ends
         self._watch = watch
@@ -98,6 +100,7 @@ class BillingService:
         await self._tasks.cancel()
         for consumer in self._consumers:
             await consumer.stop(deadline)
+        await self._settling.stop()
         await self._relay.stop(deadline)
         await self._ends.close()
         await self._database.close()
@@ -179,5 +182,5 @@ def build(
     watch = Watch(database, configuration, host.clock, platform.telemetry, settings.watch_period_s)
     servicer = BillingServicer(configuration, database, facts, lambda: host.clock.time_ns() // 1_000_000)
     return BillingService(
-        settings, platform, database, (joining, answering), sweeper, relay, ends, watch, servicer
+        settings, platform, database, (joining, answering), settling, sweeper, relay, ends, watch, servicer
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError, Message
@@ -11,8 +11,9 @@ from services.billing.books import settling
 from services.billing.books.booking import STATES
 from services.billing.books.reserving import Ask, idempotency, reserve
 from services.billing.books.rows import park
-from services.billing.books.settling import CloseEvent, Settled, UsageEvent, settle_batch
+from services.billing.books.settling import CloseEvent, Settled, UsageEvent, settle_batches
 from services.billing.evidence import answer
+from services.billing.joining import Joining
 from services.billing.observing import Observer
 from services.billing.publishing import SERVICE, Facts
 from services.billing.terms import Size, terms
@@ -28,6 +29,8 @@ from shared.ids import event_id, pack, unpack
 from shared.storage.database import Database
 from shared.telemetry import Turn
 
+STREAMS: Final = 2
+"""Transactions of settlements at a time: one computes while the database works for the other."""
 _CODES: Final[Mapping[type[Exception], str]] = {DecodeError: "undecodable", Later: "configuration_behind"}
 
 
@@ -138,40 +141,45 @@ class SettleHandler:
         interval_s: float,
         full: int,
     ) -> None:
-        """Batches below `full` records wait until `interval_s` after the last: what comes meanwhile
-        shares the next transaction, and reserves, which clients wait for, find the database free.
+        """Less than `full` records wait until `interval_s` after the last transaction: what comes meanwhile
+        shares the next one, and reserves, which clients wait for, find the database free.
         """
         self._configuration = configuration
         self._database = database
         self._facts = facts
         self._clock = host.clock
         self._observer = observer
-        self._interval_s = interval_s
-        self._full = full
-        self._next = 0.0
+        self._streams = [Joining(self._settle, host.clock, interval_s, full) for _ in range(STREAMS)]
 
     async def __call__(self, batch: Batch) -> None:
-        """Settle a batch in one transaction; return once its facts are durable on the bus.
+        """Settle a batch in one transaction, with others that are there at the same time; return once its
+        facts are durable on the bus.
 
         Raises `DatabaseError` and `BusError` where a repetition helps, and what a record is at fault for.
         """
-        if len(batch.records) < self._full and (rest := self._next - self._clock.monotonic()) > 0:
-            await self._clock.sleep(rest)
-        with self._observer.turn(batch.topic) as turn:
-            await self._settle(batch, turn)
+        # Usages and closes of one tenant lie in partitions of the same number, and meet so.
+        stream = self._streams[batch.partition % STREAMS]
+        await stream.add(self._events(batch), len(batch.records))
 
-    async def _settle(self, batch: Batch, turn: Turn) -> None:
-        events = self._events(batch)
-        now_ns = self._clock.time_ns()
-        settled = await self._database.transact(lambda connection: settle_batch(connection, events, now_ns))
-        turn.stored(now_ns)
-        self._next = self._clock.monotonic() + self._interval_s
-        sent = [self._facts.publish(item.fact, self._observer.settled(turn, item)) for item in settled.booked]
-        sent += [self._facts.publish(fact, fact.traceparent) for fact in settled.again]
-        for acknowledged in sent:
-            await acknowledged
-        self._note(settled, batch.topic)
-        self._observer.end_settle(turn)
+    async def stop(self) -> None:
+        """Give up what still runs: it comes again."""
+        for stream in self._streams:
+            await stream.stop()
+
+    async def _settle(self, batches: Sequence[settling.Batch]) -> None:
+        with self._observer.turn(min(batch.topic for batch in batches)) as turn:
+            now_ns = self._clock.time_ns()
+            settled = await self._database.transact(
+                lambda connection: settle_batches(connection, batches, now_ns)
+            )
+            turn.stored(now_ns)
+            facts = self._facts
+            sent = [facts.publish(item.fact, self._observer.settled(turn, item)) for item in settled.booked]
+            sent += [facts.publish(fact, fact.traceparent) for fact in settled.again]
+            for acknowledged in sent:
+                await acknowledged
+            self._note(settled)
+            self._observer.end_settle(turn)
 
     async def park(self, record: Record, error: Exception) -> None:
         """Keep a record that cannot be settled, whole, for an operator. Raises `DatabaseError`."""
@@ -179,9 +187,10 @@ class SettleHandler:
         await self._database.transact(lambda connection: park(connection, record, reason))
         self._observer.parked(record.topic)
 
-    def _note(self, settled: Settled, topic: str) -> None:
+    def _note(self, settled: Settled) -> None:
         self._observer.late(settled.late)
-        self._observer.parked(topic, settled.parked)
+        for record in settled.parked:
+            self._observer.parked(record.topic)
 
     def _events(self, batch: Batch) -> settling.Batch:
         events = settling.Batch(batch.topic, batch.partition, batch.records[-1].offset + 1)

@@ -25,9 +25,6 @@ from shared.storage.outbox import outbox_table
 
 metadata = MetaData()
 
-ENTRY_NUMBERS = "entry_numbers"
-"""The sequence that numbers entries, on PostgreSQL."""
-
 _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 """In SQLite only INTEGER makes a primary key the row's own number."""
 
@@ -117,6 +114,7 @@ usages = Table(
 entries = Table(
     "entries",
     metadata,
+    # Rising: on SQLite without a gap by `counters`, on PostgreSQL of the sequence `entry_numbers`.
     Column("id", _ROW_ID, primary_key=True, autoincrement=False),
     Column("request", String, nullable=False),
     Column("kind", String, nullable=False),

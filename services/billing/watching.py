@@ -139,12 +139,14 @@ class Watch:
         if self._upto is None:
             self._upto = max(0, await self._database.read(sight.newest) - sight.MOST_ENTRIES)
         for _ in range(TURNS):
-            found = await self._database.read(partial(sight.balance, after=self._upto))
+            now_ns = self._clock.time_ns()
+            found = await self._database.read(partial(sight.balance, after=self._upto, now_ns=now_ns))
+            stuck = found.upto == self._upto
             self._upto, self._unchecked = found.upto, found.left
             if found.odd:
                 self._odd.inc(found.odd)
                 log.error("%d ledger entries up to %d are out of balance", found.odd, found.upto)
-            if not found.left:
+            if not found.left or stuck:
                 return
 
 

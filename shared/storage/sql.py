@@ -110,18 +110,24 @@ def write(connection: Connection, statement: Bulk | str, rows: Sequence[Sequence
     """
     if not rows:
         return 0
-    many = concurrent(connection) and not isinstance(statement, str)
-    if many and statement.table and len(rows) >= COPIED:
+    if isinstance(statement, Bulk) and concurrent(connection):
+        return _write_many(connection, statement, rows)
+    spoken = _for_postgres if concurrent(connection) else _for_sqlite
+    cursor = connection.connection.cursor()
+    try:
+        cursor.executemany(spoken(statement.each if isinstance(statement, Bulk) else statement), rows)
+        return cursor.rowcount
+    finally:
+        cursor.close()
+
+
+def _write_many(connection: Connection, statement: Bulk, rows: Sequence[Sequence[Any]]) -> int:
+    if statement.table and len(rows) >= COPIED:
         _copy(connection, statement, rows)
         return len(rows)
     cursor = connection.connection.cursor()
     try:
-        if many:
-            cursor.execute(statement.arrays, list(zip(*rows, strict=True)))
-        elif concurrent(connection):
-            cursor.executemany(_for_postgres(statement), rows)
-        else:
-            cursor.executemany(_for_sqlite(statement if isinstance(statement, str) else statement.each), rows)
+        cursor.execute(statement.arrays, list(zip(*rows, strict=True)))
         return cursor.rowcount
     finally:
         cursor.close()
@@ -130,9 +136,7 @@ def write(connection: Connection, statement: Bulk | str, rows: Sequence[Sequence
 def _copy(connection: Connection, statement: Bulk, rows: Sequence[Sequence[Any]]) -> None:
     raw: Any = connection.connection.dbapi_connection
     raw.run_async(
-        lambda driver: driver.copy_records_to_table(
-            statement.table, records=rows, columns=statement.columns
-        )
+        lambda driver: driver.copy_records_to_table(statement.table, records=rows, columns=statement.columns)
     )
 
 

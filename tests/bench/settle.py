@@ -25,7 +25,7 @@ from typing import Protocol
 import asyncpg
 
 from services.billing.books.reserving import Ask, reserve
-from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batch
+from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batches
 from services.billing.books.verify import verify
 from services.billing.terms import Size, terms
 from shared.bus.ports import Record
@@ -90,10 +90,10 @@ class Clocked:
         }
 
 
-def configured() -> Configuration:
+def configured(tenants: int = TENANTS) -> Configuration:
     """Tenants with a price, and a budget on organisation, project and key."""
     known = Configuration()
-    for number in range(TENANTS):
+    for number in range(tenants):
         organisation = f"org-{number}"
         known.organisations[organisation] = config.Organisation(
             id=organisation, time_zone="Asia/Jakarta", currency="EUR"
@@ -166,7 +166,7 @@ def ask(known: Configuration, request: str, tenant: str, now_ms: int) -> Ask:
 async def settle(database: Database, batch: Batch) -> None:
     """One transaction of the service."""
     now_ns = time.time_ns()
-    await database.transact(lambda connection: settle_batch(connection, batch, now_ns))
+    await database.transact(lambda connection: settle_batches(connection, [batch], now_ns))
 
 
 def usages(events: list[tuple[str, str]], offset: dict[str, int], now_ms: int) -> Batch:

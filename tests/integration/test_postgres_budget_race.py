@@ -8,7 +8,7 @@ import pytest
 
 from services.billing.books.reserving import Ask, reserve
 from services.billing.books.rows import RESERVED, RequestRow
-from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batch
+from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batches
 from services.billing.books.verify import verify
 from services.billing.terms import Terms, terms
 from shared.bus.ports import Record
@@ -79,7 +79,7 @@ async def settle(database: Database, row: RequestRow) -> None:
     ended = Batch("closed", 0, 1, closes=[CloseEvent(row.request, ORGANISATION, "1", event, TRACE, record)])
     for batch in (used, ended):
         await database.transact(
-            lambda connection, batch=batch: settle_batch(connection, batch, NOW_MS * 10**6)
+            lambda connection, batch=batch: settle_batches(connection, [batch], NOW_MS * 10**6)
         )
 
 

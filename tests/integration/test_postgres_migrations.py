@@ -76,7 +76,7 @@ def ended(process: subprocess.Popen[str]) -> str:
 async def test_racing_migrators_wait_for_each_other(settings: DatabaseSettings) -> None:
     racing = [start(settings, "billing") for _ in range(3)]
     said = [await asyncio.to_thread(ended, process) for process in racing]
-    assert sorted(said) == ["0001", "0001 0001", "0001 0001"]
+    assert sorted(said) == ["0002", "0002 0002", "0002 0002"]
     await (await open_postgres(settings, "billing", HOST)).close()
 
 
@@ -157,9 +157,9 @@ def test_the_command_says_one_line_a_service(settings: DatabaseSettings) -> None
 
     assert freehold("migrate", "control", "billing") == [
         "control: from nothing to 0001",
-        "billing: from nothing to 0001",
+        "billing: from nothing to 0002",
     ]
-    assert freehold("migrate", "billing", "--down-to", "base") == ["billing: from 0001 to nothing"]
-    assert [line.split(": ")[1] for line in freehold("migrate")][:2] == ["is at 0001", "from nothing to 0001"]
+    assert freehold("migrate", "billing", "--down-to", "base") == ["billing: from 0002 to nothing"]
+    assert [line.split(": ")[1] for line in freehold("migrate")][:2] == ["is at 0001", "from nothing to 0002"]
     (refused,) = freehold("migrate", "--down-to", "base")
     assert "--down-to is of one service" in refused

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from services.billing.books.expiry import expire
 from services.billing.books.reserving import Ask, reserve
-from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batch
+from services.billing.books.settling import Batch, CloseEvent, UsageEvent, settle_batches
 from services.billing.books.verify import verify
 from services.billing.terms import terms
 from services.control import repository
@@ -73,7 +73,7 @@ def ended(events: list[tuple[str, str]]) -> Batch:
 
 
 def settled(batch: Batch) -> Callable[[Connection], object]:
-    return lambda connection: settle_batch(connection, batch, NOW_MS * 10**6)
+    return lambda connection: settle_batches(connection, [batch], NOW_MS * 10**6)
 
 
 async def deadlocks(postgres: Postgres, settings: DatabaseSettings) -> int:

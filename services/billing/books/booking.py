@@ -95,7 +95,7 @@ _SETTLE: Final = updating(
 _LAST: Final = locked("SELECT name, last FROM counters WHERE name = ANY(?)", "name")
 _MAKE: Final = insertion(tables.counters, "ON CONFLICT DO NOTHING")
 _COUNT: Final = updating(tables.counters, ("last",), "name")
-_FOLLOWING: Final = f"SELECT nextval('{tables.ENTRY_NUMBERS}') FROM generate_series(1, ?)"
+_FOLLOWING: Final = "SELECT nextval('entry_numbers') FROM generate_series(1, ?)"
 STATES: Final = {
     number: name.removeprefix("TERMINAL_STATE_").lower() for name, number in TerminalState.items()
 }
@@ -107,7 +107,9 @@ _ENTRY: Final = "entry"
 
 
 class _Counters:
-    """Gap-free numbers of each organisation, given in the transaction that uses them; until it ends nobody else gets any."""
+    """Numbers that are given in the transaction that uses them: an organisation's have no gap, and until
+    the transaction ends nobody else gets any.
+    """
 
     def __init__(self, connection: Connection, organisations: set[str]) -> None:
         names = sorted(f"seq/{organisation}" for organisation in organisations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -95,6 +95,10 @@ INSERT_USAGE: Final = insertion(tables.usages)
 INSERT_FACT: Final = insertion(tables.facts)
 INSERT_LATE: Final = insertion(tables.late, "ON CONFLICT DO NOTHING")
 _INSERT_PARKED: Final = insertion(tables.parked, "ON CONFLICT DO NOTHING")
+_ADVANCE: Final = insertion(
+    tables.positions,
+    "ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE excluded.next > positions.next",
+)
 
 
 _FOUND: Final = "SELECT * FROM requests WHERE request = ANY(?)"
@@ -176,17 +180,12 @@ def write_parked(connection: Connection, parked: Iterable[tuple[Record, str]]) -
 def park(connection: Connection, record: Record, reason: str) -> None:
     """Keep one record and pass it by."""
     write_parked(connection, [(record, reason)])
-    advance(connection, record.topic, record.partition, record.offset + 1)
+    advance(connection, [(record.topic, record.partition, record.offset + 1)])
 
 
-def advance(connection: Connection, topic: str, partition: int, following: int) -> None:
-    """Store that everything below offset `following` has had its effect; never goes back."""
-    change(
-        connection,
-        "INSERT INTO positions (topic, partition, next) VALUES (?, ?, ?) ON CONFLICT (topic, partition)"
-        " DO UPDATE SET next = excluded.next WHERE excluded.next > positions.next",
-        (topic, partition, following),
-    )
+def advance(connection: Connection, positions: Sequence[tuple[str, int, int]]) -> None:
+    """Store below which offset of each (topic, partition) everything has had its effect; never goes back."""
+    write(connection, _ADVANCE, sorted(positions))
 
 
 def read_positions(connection: Connection) -> dict[tuple[str, int], int]:

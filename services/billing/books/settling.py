@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -72,34 +72,37 @@ class Batch:
 
 
 class Settled(NamedTuple):
-    """What a batch came to."""
+    """What some batches came to."""
 
     booked: list[Booked]
     again: list[FactRow]
     """Facts of requests that were settled before: whether they were published is not known."""
     late: int
-    parked: int
+    parked: Sequence[Record]
 
 
-def settle_batch(connection: Connection, batch: Batch, now_ns: int) -> Settled:
-    """Store the batch and settle what it makes complete."""
-    work = _Work(connection, batch)
-    for usage in batch.usages:
-        work.usage(usage)
-    for close in batch.closes:
-        work.close(close)
+def settle_batches(connection: Connection, batches: Sequence[Batch], now_ns: int) -> Settled:
+    """Store what was read of some partitions, each at most once, and settle what it makes complete."""
+    work = _Work(connection, batches)
+    for batch in batches:
+        for usage in batch.usages:
+            work.usage(usage)
+    for batch in batches:
+        for close in batch.closes:
+            work.close(close)
     booked = work.store(now_ns)
+    advance(connection, [(batch.topic, batch.partition, batch.following) for batch in batches])
     again = read_facts(connection, work.again) if work.again else []
-    return Settled(booked, again, len(work.late), len(work.parked))
+    return Settled(booked, again, len(work.late), [record for record, _ in work.parked])
 
 
 class _Work:
-    """One batch against the rows that it touches."""
+    """Batches against the rows that they touch."""
 
-    def __init__(self, connection: Connection, batch: Batch) -> None:
+    def __init__(self, connection: Connection, batches: Iterable[Batch]) -> None:
         self._connection = connection
-        self._batch = batch
-        requests = {event.request for event in batch.usages} | {event.request for event in batch.closes}
+        requests = {event.request for batch in batches for event in batch.usages}
+        requests |= {event.request for batch in batches for event in batch.closes}
         self._rows = lock_requests(connection, requests)
         self._stored = frozenset(self._rows)
         self._usages = {
@@ -181,9 +184,7 @@ class _Work:
                 cases.append(Case(row, closed, close, usages, request in self._stored))
                 self._closing.pop(request, None)
         self._wait([self._rows[request] for request in sorted(self._closing)])
-        booked = book(self._connection, cases, self._expenses, now_ns)
-        advance(self._connection, self._batch.topic, self._batch.partition, self._batch.following)
-        return booked
+        return book(self._connection, cases, self._expenses, now_ns)
 
     def _wait(self, rows: Sequence[RequestRow]) -> None:
         write(self._connection, INSERT_REQUEST, [row for row in rows if row.request not in self._stored])

@@ -9,11 +9,14 @@ from sqlalchemy import Connection, func, select, text
 
 from services.billing import tables
 from services.billing.terms import Claim
+from shared.storage.sql import concurrent
 
 _NAMES: Final = 500
 """Names in one IN list."""
 MOST_ENTRIES: Final = 5000
 """Entries that one check adds up: some milliseconds."""
+SETTLING_NS: Final = 60_000_000_000
+"""A transaction that books takes less, or has failed."""
 
 
 class Open(NamedTuple):
@@ -83,19 +86,28 @@ def newest(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(tables.entries.c.id), 0))).scalar_one())
 
 
-def balance(connection: Connection, after: int) -> Balance:
-    """Add up the lines of the next entries after this id: debits must equal credits."""
+def balance(connection: Connection, after: int, now_ns: int) -> Balance:
+    """Add up the lines of the next entries after this id: debits must equal credits.
+
+    On PostgreSQL a transaction may commit entries below one that is there already, so nothing is added up
+    before `SETTLING_NS` after it was booked.
+    """
     entries, lines = tables.entries.c, tables.lines.c
+    upto = min(newest(connection), after + MOST_ENTRIES)
+    if concurrent(connection):
+        young = select(func.min(entries.id)).where(
+            entries.id > after, entries.id <= upto, entries.booked_ns > now_ns - SETTLING_NS
+        )
+        upto = (connection.execute(young).scalar() or upto + 1) - 1
     sums = (
         select(entries.id, func.coalesce(func.sum(lines.amount), 0).label("odd"))
         .select_from(tables.entries.outerjoin(tables.lines, lines.entry == entries.id))
-        .where(entries.id > after, entries.id <= after + MOST_ENTRIES)
+        .where(entries.id > after, entries.id <= upto)
         .group_by(entries.id)
         .subquery()
     )
     odd = connection.execute(select(func.count()).select_from(sums).where(sums.c.odd != 0)).scalar_one()
     last = newest(connection)
-    upto = min(last, after + MOST_ENTRIES)
     return Balance(upto, odd, last - upto)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from services.billing.books.settling import WAIT_MS, Batch, CloseEvent, Settled, UsageEvent, settle_batch
+from services.billing.books.settling import WAIT_MS, Batch, CloseEvent, Settled, UsageEvent, settle_batches
 from services.billing.books.verify import verify
 from shared.bus.ports import Record
 from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
@@ -91,7 +91,7 @@ class Crash(Exception):
 
 
 def _settle(connection: Connection, batch: Batch, fate: str) -> Settled:
-    settled = settle_batch(connection, batch, NOW_NS)
+    settled = settle_batches(connection, [batch], NOW_NS)
     if fate == "rolled back":
         raise Crash
     return settled

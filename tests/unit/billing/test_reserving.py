@@ -4,13 +4,14 @@ import pytest
 from sqlalchemy import Connection
 
 from services.billing.books.reserving import KEY_LIFE_MS, Contended, Purses
-from services.billing.books.rows import REFUSED, RESERVED, change
+from services.billing.books.rows import REFUSED, RESERVED
 from services.billing.evidence import answer
 from services.billing.terms import Size, Terms
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed, RequestRefused
 from shared.errors import Kind
+from shared.storage.sql import change
 from tests.unit.billing.world import KEY, NOW_NS, PROJECT, World, budget, closed, ids
 
 pytestmark = pytest.mark.usefixtures("both")

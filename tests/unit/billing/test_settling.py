@@ -177,8 +177,8 @@ def test_an_operators_own_generation_is_booked_once_without_a_request(world: Wor
 @pytest.mark.attack(46)
 def test_another_tenants_evidence_is_parked_and_changes_nothing(world: World) -> None:
     request = reserved(world)
-    assert world.usages(request, usage(), organisation="rival").parked == 1
-    assert world.close(request, closed(), organisation="rival").parked == 1
+    assert len(world.usages(request, usage(), organisation="rival").parked) == 1
+    assert len(world.close(request, closed(), organisation="rival").parked) == 1
     assert world.row(request).state == "reserved"
     assert [str(reason) for (reason,) in world.rows("SELECT reason FROM parked")] == [
         "tenant differs from the reservation's"

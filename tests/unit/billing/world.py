@@ -12,7 +12,7 @@ from services.billing.books.booking import Booked
 from services.billing.books.expiry import expire, expire_earlier
 from services.billing.books.reserving import Ask, idempotency, reserve
 from services.billing.books.rows import RequestRow, read_requests
-from services.billing.books.settling import Batch, CloseEvent, Settled, UsageEvent, settle_batch
+from services.billing.books.settling import Batch, CloseEvent, Settled, UsageEvent, settle_batches
 from services.billing.terms import Size, terms
 from shared.bus.ports import Record
 from shared.clock import SystemClock
@@ -194,7 +194,7 @@ class World:
         self._offsets[topic, 0] = offset
 
     def _settle(self, batch: Batch) -> Settled:
-        return self.run(lambda connection: settle_batch(connection, batch, NOW_NS))
+        return self.run(lambda connection: settle_batches(connection, [batch], NOW_NS))
 
     def _next(self, topic: str, count: int) -> int:
         self._offsets[topic, 0] = self._offsets.get((topic, 0), 0) + count

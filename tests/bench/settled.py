@@ -1,0 +1,206 @@
+"""Usage events settled a second on PostgreSQL, exactly once, by billing's own handler.
+
+    python -m tests.bench.settled [--requests 40000] [--tenants 24] [--rounds 3] [--write FILE]
+
+From records to committed rows and published facts: headers and messages are read, evidence joined, usage,
+entry, lines, budgets, `seq` and fact written in one transaction with the positions, spans noted, facts
+encoded. Only the bus is left out: batches of up to 500 records are handed over as a consumer does, of 12
+partitions of `usage` and `closed` at a time, and facts are taken by a list. One in 20 records comes twice.
+An event counts once: a usage with its close. PostgreSQL has `fsync` on and runs on the same machine.
+
+After each round: the ledger verifies, every request is settled once, has one fact, and every `seq` from 1 is
+there. Prints one JSON object; `cpu_us` is processor time for each event, of this process and of the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Awaitable, Iterable
+from functools import partial
+from pathlib import Path
+from zlib import crc32
+
+from services.billing.books.reserving import reserve
+from services.billing.books.verify import verify
+from services.billing.handlers import SettleHandler
+from services.billing.observing import Observer
+from services.billing.publishing import Facts
+from services.billing.settings import BillingSettings
+from shared.bus.envelope import Envelope
+from shared.bus.handling import Batch
+from shared.bus.ports import Headers, Position, Record
+from shared.contracts.freehold.billing.v1.events_pb2 import RequestSettled
+from shared.host import Host, system_host
+from shared.ids import Ids, event_id
+from shared.storage.database import Database
+from shared.telemetry import Telemetry, TelemetrySettings
+from tests.bench.machine import described
+from tests.bench.processes import cpu_seconds
+from tests.bench.settle import CLOSED, REPEATED, TRACE, USAGE, Clocked, PostgresStore, ask, configured, ended
+from tests.servers.postgres import Postgres
+
+PARTITIONS = 12
+RESERVED = 500
+"""Requests of one reserving transaction."""
+KINDS = {"usage": ("UsageRecorded", USAGE, "inference"), "closed": ("RequestClosed", CLOSED, "edge")}
+
+Requests = list[tuple[str, str]]
+"""(request, tenant)."""
+
+
+class Taken:
+    """Where facts go in place of a bus."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+    def publish(
+        self,
+        topic: str,
+        value: bytes,
+        headers: Headers = (),
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+    ) -> Awaitable[Position]:
+        """Acknowledged at once."""
+        del headers, key, partition
+        self.values.append(value)
+        done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        done.set_result(Position(topic, 0, len(self.values), 0))
+        return done
+
+
+def batches(host: Host, topic: str, requests: Requests, chance: random.Random, most: int) -> Iterable[Batch]:
+    """What a consumer reads of one partition, some of it twice."""
+    kind, value, service = KINDS[topic]
+    events = requests + [one for one in requests if not chance.randrange(REPEATED)]
+    chance.shuffle(events)
+    now_ms = host.clock.time_ns() // 1_000_000
+    records: list[Record] = []
+    for request, tenant in events:
+        envelope = Envelope(
+            type=kind,
+            event_id=event_id(request, 1, 0, service, kind),
+            sender=1,
+            request=request,
+            tenant=tenant,
+            owner=1,
+            traceparent=TRACE,
+        )
+        place = partition_of(tenant)
+        records.append(Record(topic, place, len(records), now_ms, None, value, envelope.headers()))
+    return [
+        Batch(topic, records[0].partition, records[start : start + most])
+        for start in range(0, len(records), most)
+    ]
+
+
+def partition_of(tenant: str) -> int:
+    """As a producer chooses it, if by another sum."""
+    return crc32(tenant.encode()) % PARTITIONS
+
+
+async def one_round(server: Postgres, count: int, tenants: int) -> dict[str, float]:
+    """Reserve, settle, and check; figures of the two."""
+    host, chance, known = system_host(), random.Random(7), configured(tenants)
+    ids = Ids(host.clock, chance)
+    database = await PostgresStore(server).open(host)
+    requests = [(ids.request(), f"org-{number % tenants}") for number in range(count)]
+    reserving, settling = Clocked(), Clocked()
+    now_ms = host.clock.time_ns() // 1_000_000
+    for start in range(0, count, RESERVED):
+        some = requests[start : start + RESERVED]
+        begun, cpu = time.perf_counter(), time.process_time()
+        asks = [ask(known, request, tenant, now_ms) for request, tenant in some]
+        await database.transact(partial(reserve, asks=asks))
+        ended(reserving, len(some), begun, cpu)
+    taken = Taken()
+    settings = BillingSettings()
+    telemetry = Telemetry(host, TelemetrySettings())
+    handler = SettleHandler(
+        known,
+        database,
+        Facts(taken, 1),
+        host,
+        Observer(telemetry, host.clock),
+        settings.settle_interval_ms / 1e3,
+        settings.max_records,
+    )
+    readers = [
+        list(batches(host, topic, mine, chance, settings.max_records))
+        for place in range(PARTITIONS)
+        if (mine := [one for one in requests if partition_of(one[1]) == place])
+        for topic in KINDS
+    ]
+    served = cpu_seconds(server.pid)
+    begun, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(hand_over(handler, reader) for reader in readers))
+    ended(settling, count, begun, cpu)
+    served = cpu_seconds(server.pid) - served
+    await handler.stop()
+    await checked(database, requests, taken)
+    await database.close()
+    return {
+        "settled_per_s": settling.figures()["per_s"],
+        "cpu_us": settling.figures()["cpu_us"],
+        "postgres_cpu_us": round(served / count * 1e6, 1),
+        "reserved_per_s": reserving.figures()["per_s"],
+        "reserve_cpu_us": reserving.figures()["cpu_us"],
+    }
+
+
+async def hand_over(handler: SettleHandler, reader: Iterable[Batch]) -> None:
+    """One partition: a batch after the other."""
+    for batch in reader:
+        await handler(batch)
+
+
+async def checked(database: Database, requests: Requests, taken: Taken) -> None:
+    """Exactly once, or no figure."""
+    failed = [check for check in await database.read(partial(verify, organisation="")) if not check.passed]
+    facts = {value: RequestSettled.FromString(value) for value in set(taken.values)}
+    numbers: dict[str, list[int]] = {}
+    for fact in facts.values():
+        numbers.setdefault(fact.organisation, []).append(fact.seq)
+    told = Counter(fact.request for fact in facts.values())
+    if failed or told != Counter(request for request, _ in requests):
+        raise SystemExit(f"not settled once each: {failed}")
+    if any(sorted(given) != list(range(1, len(given) + 1)) for given in numbers.values()):
+        raise SystemExit("a seq is missing")
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=40_000)
+    parser.add_argument("--tenants", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", type=Path, help="Keep the result in this file too.")
+    chosen = parser.parse_args()
+    machine = described()
+    server = Postgres()
+    try:
+        server.start()
+        rounds = [
+            asyncio.run(one_round(server, chosen.requests, chosen.tenants)) for _ in range(chosen.rounds)
+        ]
+    finally:
+        server.remove()
+    medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    sizes = {"requests": chosen.requests, "tenants": chosen.tenants}
+    result = {"bench": "settled", "machine": machine, **sizes, "median": medians, "rounds": rounds}
+    text = json.dumps(result, indent=1)
+    print(text)
+    if chosen.write:
+        chosen.write.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
