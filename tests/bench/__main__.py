@@ -15,6 +15,7 @@ BENCHES = (
     "audit_append",
     "moderation",
     "kafka_bus",
+    "peers",
 )
 
 

@@ -23,6 +23,14 @@ class Figures:
     tokens: int = 0
     """Completion tokens that the answers' own usage states."""
 
+    def add(self, other: Figures) -> None:
+        """Another turn of the same loop."""
+        self.seconds += other.seconds
+        self.latencies += other.latencies
+        self.failures += other.failures
+        self.events += other.events
+        self.tokens += other.tokens
+
     def percentile(self, share: float) -> float:
         """Milliseconds."""
         ordered = sorted(self.latencies)

@@ -33,6 +33,14 @@ def resident_mib(pid: int) -> float:
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
+def tree_mib(pid: int) -> float:
+    """Memory that a process and its children hold now; what they share counts once for each."""
+    whole = resident_mib(pid)
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        whole += sum(tree_mib(int(child)) for child in task.read_text().split())
+    return whole
+
+
 def _of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     # Times of ended children are in 13 and 14: a server's short-lived backends count too.

@@ -1,0 +1,1 @@
+"""Freehold beside two gateways of the field, before one backend of the same pace."""
