@@ -48,7 +48,7 @@ class FreeholdError(Exception):
         code: str | None = None,
         rule: str = "",
         policy_version: str = "",
-        retry_after: int = 0,
+        retry_after: float = 0,
         first_request: str = "",
     ) -> None:
         super().__init__(message)

@@ -28,6 +28,7 @@ COMMANDS = {
     "status": "inspect",
     "ledger": "inspect",
     "receipt": "receipts",
+    "organisations": "operate",
     "keys": "operate",
     "budgets": "operate",
     "prices": "operate",

@@ -1,4 +1,4 @@
-"""Commands that read and change the configuration over gRPC: keys, budgets, prices, models."""
+"""Commands that read and change the configuration over gRPC: organisations, keys, budgets, prices, models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,46 @@ from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
 
 LEVELS = {"organisation": config.LEVEL_ORGANISATION, "project": config.LEVEL_PROJECT, "key": config.LEVEL_KEY}
 PERIODS = {"none": config.PERIOD_NONE, "day": config.PERIOD_DAY, "month": config.PERIOD_MONTH}
+PRIORITIES = {"interactive": config.PRIORITY_INTERACTIVE, "batch": config.PRIORITY_BATCH}
+
+
+@click.group()
+def organisations() -> None:
+    """List organisations, and set what each gets of the workers."""
+
+
+@organisations.command("list")
+def list_organisations() -> None:
+    """List organisations."""
+    found = ask(lambda to: ControlStub(to.control).ListOrganisations(pb.ListOrganisationsRequest()))
+    rows = [
+        [row.id, row.name, row.currency, str(row.share or 100), "disabled" if row.disabled else "enabled"]
+        for row in found.organisations
+    ]
+    show("Organisations", ["id", "name", "currency", "share", "state"], rows)
+
+
+@organisations.command("share")
+@click.argument("identifier")
+@click.argument("share", type=click.IntRange(1, 10_000))
+def set_share(identifier: str, share: int) -> None:
+    """Weigh an organisation, 100 where nothing is set: while workers are short, one with twice the share of
+    another is served twice the tokens.
+    """
+
+    async def question(to: Channels) -> pb.PutOrganisationResponse:
+        control = ControlStub(to.control)
+        found = await control.ListOrganisations(pb.ListOrganisationsRequest())
+        value = next((row for row in found.organisations if row.id == identifier), None)
+        if value is None:
+            fail(f"there is no organisation {identifier}")
+        value.share = share
+        put: pb.PutOrganisationResponse = await control.PutOrganisation(
+            pb.PutOrganisationRequest(organisation=value)
+        )
+        return put
+
+    click.echo(f"{identifier} has the share {ask(question).organisation.share}")
 
 
 @click.group()
@@ -26,7 +66,14 @@ def keys() -> None:
 @click.option(
     "--max-in-flight", type=click.IntRange(0, 100_000), default=0, help="Requests at once; 0 = default."
 )
-def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: int) -> None:
+@click.option(
+    "--priority",
+    type=click.Choice(list(PRIORITIES)),
+    default="interactive",
+    show_default=True,
+    help="batch: behind the organisation's interactive requests, and waits longer before it is refused.",
+)
+def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: int, priority: str) -> None:
     """Make a key and show its secret, this once."""
 
     async def question(to: Channels) -> pb.CreateKeyResponse:
@@ -36,7 +83,12 @@ def create_key(project: str, name: str, roles: tuple[str, ...], max_in_flight: i
         if not organisation:
             fail(f"there is no project {project}; there are: {', '.join(row.id for row in found.projects)}")
         asked = config.Key(
-            organisation=organisation, project=project, name=name, roles=roles, max_in_flight=max_in_flight
+            organisation=organisation,
+            project=project,
+            name=name,
+            roles=roles,
+            max_in_flight=max_in_flight,
+            priority=PRIORITIES[priority],
         )
         made: pb.CreateKeyResponse = await control.CreateKey(pb.CreateKeyRequest(key=asked))
         return made

@@ -23,6 +23,7 @@ ROLES = frozenset({"complete", "usage", "admin", "operator"})
 NAME_LENGTH = 200
 MOST_NAMED = 100
 """Policies or models that one value may name: a value must fit into a record, many times over."""
+MAX_SHARE = 10_000
 MAX_PRICE = 10**15
 MAX_LIMIT = 2**62
 LEVELS = {pb.LEVEL_ORGANISATION: "organisation", pb.LEVEL_PROJECT: "project", pb.LEVEL_KEY: "key"}
@@ -81,6 +82,7 @@ def check_organisation(value: pb.Organisation, known: Configuration) -> str:
     _require(
         before is None or before.currency == value.currency, "currency", "of an organisation cannot change"
     )
+    _require(value.share <= MAX_SHARE, "share", f"must be at most {MAX_SHARE}")
     return value.id
 
 
@@ -112,6 +114,7 @@ def check_key(value: pb.Key, known: Configuration) -> str:
         f"must be some of {', '.join(sorted(ROLES))}, each once",
     )
     _require(value.deadline_ms <= 600_000, "deadline_ms", "must be at most 600000")
+    _require(value.priority in pb.Priority.values(), "priority", "must be interactive or batch")
     _named(value.policies, known.policies, "policies")
     _named(value.models, known.models, "models")
     return value.id

@@ -55,6 +55,7 @@ class Credentials:
             deadline_s=key.deadline_ms / 1000 or self._settings.default_deadline_s,
             models=frozenset(key.models),
             max_in_flight=key.max_in_flight or self._settings.default_max_in_flight,
+            priority=key.priority,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.edge.owner.admission import Limits
 from shared.settings import Settings
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -73,10 +74,40 @@ class EdgeSettings(Settings):
     """Time that a request may take where its key says nothing."""
     default_max_in_flight: Annotated[int, Field(ge=1)] = 64
     """Requests of one key at once where the key says nothing."""
+    max_in_flight: Annotated[int, Field(ge=1)] = 4096
+    """Requests that this edge has at once, over all keys; above: 429."""
+    max_in_flight_bytes: Annotated[int, Field(ge=1024)] = 64 << 20
+    """Bytes of their bodies, together."""
+    max_in_flight_tokens: Annotated[int, Field(ge=1024)] = 16 << 20
+    """Tokens that they may cost of the workers, together: most tokens of the prompt by its bytes, and most
+    output, of all choices."""
+    tenant_part: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Of each of these three, what one organisation alone may take; several leave room for another by the
+    same rule: each may hold `tenant_part / (1 - tenant_part)` times what is free. 1 = no such bound."""
+    max_wait_s: Annotated[float, Field(ge=0)] = 0.0
+    """Longest time that an interactive key's request may be expected to wait for a worker; above: 429 at
+    once. 0 = half as long as answers take, at least a second. A batch key's may wait up to its deadline."""
+    key_rate: Annotated[float, Field(ge=0)] = 0.0
+    """Requests that a key may begin in a second, in the long run; 0 = not bounded."""
+    key_burst: Annotated[int, Field(ge=1)] = 64
+    """Requests that a key may begin at once after a pause, where `key_rate` bounds it."""
 
     lanes: Annotated[tuple[int, ...], NoDecode] = ()
     """Partitions of `replies`, `frames` and `completions` that this edge reads, separated by commas; none =
     four are claimed from control."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the owner admits."""
+        return Limits(
+            in_flight=self.max_in_flight,
+            in_flight_bytes=self.max_in_flight_bytes,
+            in_flight_tokens=self.max_in_flight_tokens,
+            tenant_part=self.tenant_part,
+            wait_s=self.max_wait_s,
+            key_rate=self.key_rate,
+            key_burst=self.key_burst,
+        )
 
     @field_validator("lanes", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.contracts.freehold.control.v1.config_pb2 import PRIORITY_UNSPECIFIED, Priority
 from shared.contracts.freehold.edge.v1.request_pb2 import CompletionRequest
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from shared.errors import FreeholdError
@@ -23,6 +24,7 @@ class Principal:
     models: frozenset[str]
     """Empty = all."""
     max_in_flight: int
+    priority: Priority = PRIORITY_UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)

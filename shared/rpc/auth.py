@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -77,7 +79,7 @@ def _refusal(handler: grpc.RpcMethodHandler | None) -> grpc.RpcMethodHandler:
 
 
 async def abort(context: grpc.aio.ServicerContext, error: FreeholdError) -> NoReturn:
-    """End the call with the table's status and details in `google.rpc.ErrorInfo`."""
+    """End the call with the table's status, a `google.rpc.ErrorInfo`, and a `RetryInfo` if it says when."""
     metadata = {
         name: value
         for name, value in {
@@ -89,9 +91,15 @@ async def abort(context: grpc.aio.ServicerContext, error: FreeholdError) -> NoRe
         }.items()
         if value
     }
-    detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=error.kind.name, domain=DOMAIN, metadata=metadata))
+    details = [error_details_pb2.ErrorInfo(reason=error.kind.name, domain=DOMAIN, metadata=metadata)]
+    if error.retry_after:
+        delay = Duration()
+        delay.FromMilliseconds(math.ceil(error.retry_after * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for holder, detail in zip(packed, details, strict=True):
+        holder.Pack(detail)
     code = code_pb2.Code.Value(GRPC[error.kind].name)
-    status = status_pb2.Status(code=code, message=error.message, details=[detail])
+    status = status_pb2.Status(code=code, message=error.message, details=packed)
     await context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort returns never")

@@ -232,6 +232,7 @@ def test_the_welcome_fits_a_small_terminal(platform: Running) -> None:
         (("keys", "create", "--project", "none"), "there is no project none"),
         (("keys", "create", "--project", "demo-project", "--role", "king"), "roles must be some of"),
         (("keys", "revoke", "none"), "no such key"),
+        (("organisations", "share", "none", "5"), "there is no organisation none"),
         (("budgets", "set", "key", "none", "1"), "there is no key none"),
         (("budgets", "set", "organisation", "demo", "nan"), "must be 0 or more"),
         (("budgets", "set", "organisation", "demo", "1e20"), "the most that can be counted"),

@@ -149,6 +149,23 @@ async def test_errors_have_their_status_and_details(kind: Kind, begun: bool) -> 
         )
 
 
+async def test_a_refusal_for_load_says_when_to_come_back() -> None:
+    def refuse(*_: object) -> None:
+        raise FreeholdError(Kind.OVERLOADED, "full", retry_after=1.2501)
+
+    async with running_edge() as edge, calling(edge) as stub:
+        edge.owner.play = refuse
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in stub.Complete(asked(), metadata=bearer()):
+                pass
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
+        retry = error_details_pb2.RetryInfo()
+        assert status is not None
+        assert status.details[1].Unpack(retry)
+        assert retry.retry_delay.ToMilliseconds() == 1251
+
+
 @pytest.mark.attack(1, 6)
 async def test_credentials_and_rights() -> None:
     async with running_edge() as edge, calling(edge) as stub:

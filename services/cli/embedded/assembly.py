@@ -15,7 +15,7 @@ from services.cli.offer import offered_model, offered_policies
 from services.control import app as control
 from services.control.settings import ControlSettings
 from services.edge import app as edge
-from services.edge.owner.owner import Owner
+from services.edge.owner.owner import Owner, OwnerSettings
 from services.edge.settings import EdgeSettings
 from services.edge.sources import GrpcReceipts, GrpcUsage
 from services.inference import app as inference
@@ -111,7 +111,7 @@ class Assembly:
             grpc_port=self._settings.grpc_port,
             grpc_reflection=self._settings.reflection,
         )
-        owner = Owner(self._platform, NUMBERS)
+        owner = Owner(self._platform, NUMBERS, OwnerSettings(settings.limits))
         return edge.build(
             settings,
             self._platform,

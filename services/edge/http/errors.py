@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import math
 from typing import Any
 
 import orjson
@@ -45,7 +46,9 @@ def error_headers(error: FreeholdError, request: str, body: bytes) -> Headers:
     if not row.retry:
         headers.append((b"x-should-retry", b"false"))
     elif row.status in (429, 503):
-        headers.append((b"retry-after", b"%d" % max(1, error.retry_after)))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+        # Whole seconds would bring clients back in waves; OpenAI's clients read this first.
+        headers.append((b"retry-after-ms", b"%d" % max(100, math.ceil(error.retry_after * 1000))))
     if row.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if row.close:

@@ -6,13 +6,14 @@ import hashlib
 from functools import partial
 
 from services.edge.answer import Answer, Submission
-from services.edge.owner.admission import RETRY_AFTER_S, Admission
+from services.edge.owner.admission import Admission, Asking
 from services.edge.owner.dispatching import Dispatcher
 from services.edge.owner.entry import Entry
 from services.edge.owner.leaving import Exits
+from services.edge.owner.ready_queue import Ask
 from services.edge.states.machine import Machine, Terms
 from shared.configuration import Configuration
-from shared.contracts.freehold.control.v1.config_pb2 import Model
+from shared.contracts.freehold.control.v1.config_pb2 import PRIORITY_BATCH, Model
 from shared.contracts.freehold.edge.v1.request_pb2 import CompletionRequest
 from shared.errors import FreeholdError, Kind
 from shared.host import Host
@@ -20,6 +21,9 @@ from shared.ids import Ids, lane_of
 from shared.models.bound import prompt_bound
 from shared.pulses import Pulses
 
+DEFAULT_SHARE = 100
+RETRY_AFTER_S = 2
+"""Told where somebody is missing: how long that lasts cannot be known."""
 SERVICES = ("moderation", "tokenizer", "billing")
 """Without a live one of each nothing is accepted."""
 
@@ -63,13 +67,17 @@ class Acceptance:
             raise _not_ready(f"the service {self._missing} is not alive")
         if not self._dispatcher.serving(model):
             raise _not_ready(f"no worker for the model {model.name} is alive")
-        self._admission.enter(principal.key, submission.body_bytes, principal.max_in_flight, now)
+        terms = self._terms(submission, model, now)
+        asking, ask = self._asking(submission, model, terms, now)
+        self._admission.enter(asking, now)
         identifier = self._ids.request()
         answer = Answer(
             identifier, on_leave=partial(exits.left, identifier), on_sent=partial(exits.sent, identifier)
         )
-        machine = Machine(self._terms(submission, model, now), now)
-        entry = Entry(identifier, submission, machine, model, answer, lane_of(identifier, lanes))
+        lane = lane_of(identifier, lanes)
+        entry = Entry(identifier, submission, Machine(terms, now), model, answer, lane)
+        entry.asking = asking
+        self._dispatcher.expect(entry, ask)
         entry.accepted_at = now
         entry.config_offset = self._configuration.offset
         entry.policies = self._configuration.policies_of(
@@ -79,6 +87,28 @@ class Acceptance:
         entry.seed = sampling.seed if sampling.HasField("seed") else self._random.getrandbits(64)
         entry.salt = hashlib.sha256(f"{principal.organisation}\0{principal.project}".encode()).digest()
         return entry
+
+    def _asking(self, submission: Submission, model: Model, terms: Terms, now: float) -> tuple[Asking, Ask]:
+        """What the request asks of this edge and of the workers."""
+        principal = submission.principal
+        tokens = terms.prompt_bound + terms.max_output * terms.choices
+        batch = principal.priority == PRIORITY_BATCH
+        ask = Ask(principal.organisation, tokens, self._share(principal.organisation), batch)
+        asking = Asking(
+            key=principal.key,
+            tenant=principal.organisation,
+            size=submission.body_bytes,
+            tokens=tokens,
+            key_limit=principal.max_in_flight,
+            deadline_s=terms.deadline - now,
+            batch=batch,
+            delay=self._dispatcher.delay(model, ask),
+        )
+        return asking, ask
+
+    def _share(self, organisation: str) -> int:
+        found = self._configuration.organisations.get(organisation)
+        return (found.share if found is not None else 0) or DEFAULT_SHARE
 
     def _model(self, submission: Submission) -> Model:
         principal, name = submission.principal, submission.request.model

@@ -149,10 +149,9 @@ class Carrier:
         self._dispatcher.release(entry)
         entry.answer.finish(effect.outcome)
 
-    def _close(self, entry: Entry, _: Close, __: float) -> None:
-        submission = entry.submission
-        self._dispatcher.forget(entry)
+    def _close(self, entry: Entry, _: Close, now: float) -> None:
+        self._dispatcher.forget(entry, now)
         self._in_flight.remove(entry)
-        self._admission.leave(submission.principal.key, submission.body_bytes)
+        self._admission.leave(entry.asking, now - entry.accepted_at, now)
         self._observer.closed(entry)
         self.insistence.send(self._records.closed(entry))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from services.edge.answer import Answer, Submission
+from services.edge.owner.admission import Asking
+from services.edge.owner.ready_queue import Ask
 from services.edge.owner.seats import Need
 from services.edge.states.machine import Machine
 from shared.bus.ports import Headers
@@ -12,6 +14,8 @@ from shared.contracts.freehold.control.v1.config_pb2 import Model
 from shared.ids import pack
 from shared.telemetry.trace import TraceContext
 
+NOT_ASKED = Ask("", 0)
+NOT_COUNTED = Asking("", "", 0, 0, 0, 0.0)
 HASHED_AT_ONCE = 64
 """Pieces that are gathered before they are hashed."""
 
@@ -25,7 +29,10 @@ class Entry:
         "accepted_at",
         "accepted_ns",
         "answer",
+        "ask",
+        "asking",
         "config_offset",
+        "expected",
         "first_at",
         "first_ns",
         "headers",
@@ -41,6 +48,7 @@ class Entry:
         "ready_at",
         "request",
         "salt",
+        "seated_at",
         "seed",
         "span",
         "submission",
@@ -59,6 +67,12 @@ class Entry:
         self.model = model
         self.answer = answer
         self.lane = lane
+        self.asking = NOT_COUNTED
+        """As it was counted in."""
+        self.ask = NOT_ASKED
+        """What the queue knows of it."""
+        self.expected = False
+        """Whether the queue counts it before it is ready."""
         self.policies: list[str] = []
         self.config_offset = 0
         """Version of the configuration that the request was accepted under."""
@@ -80,6 +94,8 @@ class Entry:
         self.last_at = 0.0
         self.need: Need | None = None
         """What it needs of a worker; None before it is ready."""
+        self.seated_at = 0.0
+        """When it last got a worker; 0 = never."""
         self.worker = 0
         """Incarnation whose slot it holds; 0 = none's."""
         self._texts: list[list[str]] = [[] for _ in machine.choices]

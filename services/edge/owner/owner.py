@@ -62,7 +62,7 @@ class Owner:
         self._observer = Observer(platform.telemetry, host.clock)
         self._observer.tell(lambda: platform.pulses.workers().values())
         self._dispatcher = Dispatcher(platform.pulses, platform.bus.partitions("work"))
-        self._admission = Admission(settings.limits)
+        self._admission = Admission(settings.limits, host.random)
         self._acceptance = Acceptance(
             host,
             platform.configuration,

@@ -1,73 +1,210 @@
-"""The queue of requests that wait for a worker, fair among tenants. Pure."""
+"""The queue of requests that wait for a worker: tenants share it by tokens. Pure.
+
+Start-time fair queueing (Goyal, Vin and Cheng, 1996) with a request's tokens as its length. What Virtual
+Token Counter (Sheng et al., OSDI 2024) adds for language models is kept: who comes back after a pause has
+saved up nothing, and what a request did not use of its worst case is given back at its end.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from itertools import islice
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE_S = 5.0
-"""How long the head of a tenant's queue may be passed over because it needs more than is free; then
-nothing overtakes it until it fits."""
+BATCH_BEHIND_S = 30.0
+"""A batch request goes behind its own tenant's interactive ones that come within this time after it: it
+waits, and never for ever."""
+LOOK_AHEAD = 16
+"""Requests of a tenant that are tried where those before them do not fit."""
+KEPT = 256
+"""Tenants that are kept before those are dropped of whom nothing need be remembered."""
+
+
+class Ask(NamedTuple):
+    """What the queue has to know of a request."""
+
+    tenant: str
+    tokens: float
+    """What it may cost of the workers at most; above 0."""
+    share: float = 1.0
+    """The tenant's weight, above 0: with twice the share it is served twice the tokens."""
+    batch: bool = False
+
+
+class Ahead(NamedTuple):
+    """What is served before a request that came now, at most."""
+
+    tokens: float
+    requests: float
+    crowd: float
+    """Shares of all that wait over its tenant's: how much longer each of its tokens takes than alone."""
+
+
+class _Waiting(NamedTuple):
+    due: float
+    ask: Ask
+
+
+class _Tenant(Generic[T]):
+    __slots__ = ("running", "served", "share", "tokens", "waiting")
+
+    def __init__(self) -> None:
+        self.served = 0.0
+        """Tokens over the share, its virtual time: worst case of what runs, and what the rest has used."""
+        self.running = 0.0
+        """Part of it that is of what runs."""
+        self.share = 1.0
+        self.tokens = [0.0, 0.0]
+        """Of what waits and is expected: interactive, batch."""
+        self.waiting: tuple[OrderedDict[T, _Waiting], ...] = (OrderedDict(), OrderedDict())
+        """Interactive, batch; each in the order of `due`."""
+
+    @property
+    def active(self) -> bool:
+        return any(self.waiting)
+
+    @property
+    def settled(self) -> float:
+        return self.served - self.running
+
+    def in_turn(self) -> Iterator[tuple[T, _Waiting]]:
+        """What waits, in the order of its own turns."""
+        interactive, batch = self.waiting
+        if not batch:
+            return iter(interactive.items())
+        return heapq.merge(interactive.items(), batch.items(), key=_due)
 
 
 class ReadyQueue(Generic[T]):
-    """Tenants take turns; within a tenant first come, first served.
+    """Of the tenants that wait, the one that was served the least for its share is next.
 
-    A tenant that floods waits only behind its own requests. One queue a model: what waits for one model
-    never holds up another.
+    For two tenants that wait all the time and whose requests fit, the tokens served over the share never
+    differ by more than one's largest request over its share plus the other's. Within a tenant: first come,
+    first served, batch behind interactive. One queue a model.
     """
 
     def __init__(self) -> None:
-        self._tenants: OrderedDict[str, deque[tuple[float, T]]] = OrderedDict()
-        """Those that wait, in the order of their next turns."""
-        self._size = 0
+        self._tenants: dict[str, _Tenant[T]] = {}
+        self._asks: dict[T, Ask] = {}
+        """Of everything that waits its turn."""
+        self._resumed: OrderedDict[T, float] = OrderedDict()
+        """What goes before every turn -> its tokens."""
+        self._expected = 0
+        self._virtual = 0.0
+        """What the tenant that was served last had used before."""
+        self._keep = KEPT
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._asks) + len(self._resumed)
 
     def __iter__(self) -> Iterator[T]:
         """All that wait, in no promised order."""
-        return (item for waiting in self._tenants.values() for _, item in waiting)
+        yield from self._resumed
+        yield from self._asks
 
-    def push(self, tenant: str, item: T, now: float, *, first: bool = False) -> None:
-        """Add a request; `first` = before the tenant's others."""
-        waiting = self._tenants.setdefault(tenant, deque())
-        if first:
-            waiting.appendleft((now, item))
-        else:
-            waiting.append((now, item))
-        self._size += 1
+    def expect(self, ask: Ask) -> None:
+        """A request will be pushed soon; until it has `arrived` it counts as if it waited."""
+        self._tenant(ask.tenant).tokens[ask.batch] += ask.tokens
+        self._expected += 1
 
-    def pop(self, fits: Callable[[T], bool], now: float) -> T | None:
-        """The next request whose turn it is and that fits; None where nothing may go.
+    def arrived(self, ask: Ask) -> None:
+        """An expected request is pushed now, or never."""
+        self._tenants[ask.tenant].tokens[ask.batch] -= ask.tokens
+        self._expected -= 1
 
-        The tenant it came from goes behind the others.
-        """
-        for tenant, waiting in self._tenants.items():
-            since, item = waiting[0]
+    def push(self, item: T, ask: Ask, now: float) -> None:
+        """Add a request behind its tenant's others."""
+        tenant = self._tenant(ask.tenant)
+        if not tenant.active:
+            # To what others have used: what they run besides may be given back, and must not hold it up.
+            tenant.served = max(tenant.served, self._least_used())
+        tenant.share = ask.share
+        tenant.waiting[ask.batch][item] = _Waiting(now + BATCH_BEHIND_S * ask.batch, ask)
+        tenant.tokens[ask.batch] += ask.tokens
+        self._asks[item] = ask
+
+    def resume(self, item: T, tokens: float) -> None:
+        """Add a request that had a worker and lost it: it goes first, and its tenant has paid for it."""
+        self._resumed[item] = tokens
+
+    def pop(self, fits: Callable[[T], bool]) -> T | None:
+        """The next request that fits; None where none does. Whoever does not fit keeps its turn."""
+        for item in self._resumed:
             if fits(item):
-                waiting.popleft()
-                self._size -= 1
-                self._tenants.move_to_end(tenant)
-                if not waiting:
-                    del self._tenants[tenant]
+                del self._resumed[item]
                 return item
-            if now - since >= PATIENCE_S:
-                return None
+        waiting = [tenant for tenant in self._tenants.values() if tenant.active]
+        for tenant in sorted(waiting, key=attrgetter("served")):
+            for item, one in islice(tenant.in_turn(), LOOK_AHEAD):
+                if fits(item):
+                    self._remove(tenant, item, one.ask)
+                    self._virtual = max(self._virtual, tenant.settled)
+                    tenant.served += one.ask.tokens / one.ask.share
+                    tenant.running += one.ask.tokens / one.ask.share
+                    return item
         return None
 
-    def discard(self, tenant: str, item: T) -> None:
-        """Forget a request, if it waits."""
-        waiting = self._tenants.get(tenant)
-        if waiting is None:
-            return
-        for number, (_, other) in enumerate(waiting):
-            if other is item:
-                del waiting[number]
-                self._size -= 1
-                break
-        if not waiting:
-            del self._tenants[tenant]
+    def discard(self, item: T) -> None:
+        """Forget a request, if it waits; it costs nothing."""
+        self._resumed.pop(item, None)
+        if (ask := self._asks.get(item)) is not None:
+            self._remove(self._tenants[ask.tenant], item, ask)
+
+    def settle(self, ask: Ask, used: float) -> None:
+        """A request that was popped has ended, and used so many of its tokens."""
+        tenant = self._tenants[ask.tenant]
+        tenant.running -= ask.tokens / ask.share
+        tenant.served -= max(0.0, ask.tokens - used) / ask.share
+        if not self._asks:  # nobody waits: what was served so far took nothing from anybody
+            self._virtual = max(self._virtual, tenant.settled)
+
+    def ahead(self, ask: Ask) -> Ahead:
+        """See `Ahead`."""
+        resumed = sum(self._resumed.values())
+        total, own, shares = resumed, 0.0, ask.share
+        for name, tenant in self._tenants.items():
+            waiting = sum(tenant.tokens)
+            total += waiting
+            if name == ask.tenant:
+                own = waiting if ask.batch else tenant.tokens[0]
+            elif waiting:
+                shares += tenant.share
+        crowd = shares / ask.share
+        tokens = min(total, resumed + own * crowd)
+        return Ahead(tokens, (len(self) + self._expected) * tokens / total if total else 0.0, crowd)
+
+    def _tenant(self, name: str) -> _Tenant[T]:
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            if len(self._tenants) >= self._keep:
+                self._forget()
+            tenant = self._tenants[name] = _Tenant()
+        return tenant
+
+    def _forget(self) -> None:
+        """Drop who waits for nothing and would be lifted anyway."""
+        least = self._least_used()
+        self._tenants = {
+            name: tenant
+            for name, tenant in self._tenants.items()
+            if tenant.active or tenant.running or any(tenant.tokens) or tenant.served > least
+        }
+        self._keep = max(KEPT, 2 * len(self._tenants))
+
+    def _least_used(self) -> float:
+        used = (tenant.settled for tenant in self._tenants.values() if tenant.active)
+        return min(used, default=self._virtual)
+
+    def _remove(self, tenant: _Tenant[T], item: T, ask: Ask) -> None:
+        del tenant.waiting[ask.batch][item]
+        tenant.tokens[ask.batch] -= ask.tokens
+        del self._asks[item]
+
+
+def _due(entry: tuple[object, _Waiting]) -> float:
+    return entry[1].due

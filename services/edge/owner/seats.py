@@ -34,6 +34,7 @@ class Seat:
 
     __slots__ = (
         "cells",
+        "claimant",
         "free_cells",
         "free_slots",
         "incarnation",
@@ -51,6 +52,8 @@ class Seat:
         self.my_cells = 0
         """What this owner's running attempts hold. Its dispatches may cross a pulse that was taken before
         they came, so this bounds what is free beside the pulse."""
+        self.claimant: object = None
+        """For whom alone its room is kept; None = nobody."""
         self.hear(load)
 
     def hear(self, load: WorkerLoad) -> None:
@@ -68,15 +71,19 @@ class Seat:
         """Slots that are free."""
         return min(self.free_slots, self.slots - self.my_slots)
 
+    @property
+    def room_cells(self) -> int:
+        """Cells that are free."""
+        return min(self.free_cells, self.cells - self.my_cells)
+
     def serves(self, need: Need) -> bool:
         """Whether the model is loaded here, with these digests."""
         return (need.model, need.weights_digest, need.tokenizer_digest) in self.served
 
     def fits(self, need: Need) -> bool:
         """Whether the request can begin now."""
-        free_cells = min(self.free_cells, self.cells - self.my_cells)
         slots = min(need.slots, self.slots) or 1
-        return not self.rejecting and self.room >= slots and free_cells >= need.cells
+        return not self.rejecting and self.room >= slots and self.room_cells >= need.cells
 
 
 class Seats:
@@ -111,17 +118,49 @@ class Seats:
             for served in seat.served
         )
 
+    def free(self, model: str, weights_digest: str) -> tuple[int, int]:
+        """Slots and cells that are free on all live workers of a model."""
+        slots = cells = 0
+        for seat in self._seats.values():
+            if any(served[:2] == (model, weights_digest) for served in seat.served):
+                slots += max(0, seat.room)
+                cells += max(0, seat.room_cells)
+        return slots, cells
+
+    @property
+    def any_room(self) -> bool:
+        """Whether any worker could take any request at all."""
+        return any(seat.room > 0 and not seat.rejecting for seat in self._seats.values())
+
     def most_cells(self, need: Need) -> int:
         """Cells of the largest pool that serves the need; 0 where none does."""
         return max((seat.cells for seat in self._seats.values() if seat.serves(need)), default=0)
 
-    def choose(self, need: Need) -> Seat | None:
+    def choose(self, need: Need, who: object = None) -> Seat | None:
         """A worker with room: the one that had the same prefix last, else the one with most free slots."""
-        with_room = [seat for seat in self._seats.values() if seat.serves(need) and seat.fits(need)]
+        with_room = [
+            seat
+            for seat in self._seats.values()
+            if seat.claimant in (None, who) and seat.serves(need) and seat.fits(need)
+        ]
         if len(with_room) < 2:
             return with_room[0] if with_room else None
         last = self._last.get(need.prefix)
         return max(with_room, key=lambda seat: (seat.incarnation == last, seat.room, seat.free_cells))
+
+    def claim(self, need: Need, who: object) -> None:
+        """Keep the room of one worker for a request that small ones have overtaken for too long: what ends
+        there is not given to others until it fits. One claim at a time, so that the rest goes on.
+        """
+        able = [seat for seat in self._seats.values() if seat.serves(need) and seat.cells >= need.cells]
+        if able and all(seat.claimant is None for seat in able):
+            max(able, key=lambda seat: (seat.free_cells, seat.room)).claimant = who
+
+    def unclaim(self, who: object) -> None:
+        """The request has its worker, or has ended."""
+        for seat in self._seats.values():
+            if seat.claimant is who:
+                seat.claimant = None
 
     def take(self, seat: Seat, need: Need) -> None:
         """A request was dispatched there."""

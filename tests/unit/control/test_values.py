@@ -59,7 +59,7 @@ def budget(**changes: Any) -> pb.Budget:
 
 
 GOOD: list[tuple[Value, str]] = [
-    (organisation(), "organisation/acme"),
+    (organisation(share=10_000), "organisation/acme"),
     (pb.Project(id="p2", organisation="acme"), "project/p2"),
     (pb.Key(id="k", organisation="acme", project="p1", roles=["complete"]), "key/k"),
     (pb.Policy(id="base", pack="x", version="base@1+0"), "policy/base"),
@@ -77,6 +77,7 @@ BAD: list[tuple[Value, str]] = [
     (organisation(currency="USD"), "currency"),
     (organisation(name="a\nb"), "name"),
     (organisation(policies=["none"]), "policies"),
+    (organisation(share=10_001), "share"),
     (pb.Project(id="p2", organisation="other"), "organisation"),
     (pb.Key(id="k", organisation="acme", project="p9", roles=["complete"]), "project"),
     (pb.Key(id="k", organisation="other", project="p1", roles=["complete"]), "project"),
@@ -86,6 +87,7 @@ BAD: list[tuple[Value, str]] = [
     (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], models=["m1", "m9"]), "models"),
     (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], models=["m1", "m1"]), "models"),
     (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], deadline_ms=600_001), "deadline_ms"),
+    (pb.Key(id="k", organisation="acme", project="p1", roles=["usage"], priority=9), "priority"),  # type: ignore[arg-type]
     (pb.Policy(id="base", pack="", version="base@1"), "pack"),
     (pb.Policy(id="base", pack="x", version="other@1"), "version"),
     (pb.Policy(id="base", pack="x", version="base@" + "1" * 200), "version"),

@@ -116,13 +116,14 @@ def test_a_broken_stream_ends_with_an_error_and_without_done() -> None:
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_kind_has_a_whole_answer(kind: Kind) -> None:
-    error = FreeholdError(kind, "why", param="p", retry_after=7)
+    error = FreeholdError(kind, "why", param="p", retry_after=6.2504)
     headers = dict(error_headers(error, "r", b"12"))
     row = HTTP[kind]
     assert headers[b"x-request-id"] == b"r"
     assert headers[b"content-length"] == b"2"
     assert (headers.get(b"x-should-retry") == b"false") is not row.retry
     assert headers.get(b"retry-after") == (b"7" if row.retry and row.status in (429, 503) else None)
+    assert headers.get(b"retry-after-ms") == (b"6251" if b"retry-after" in headers else None)
     assert (headers.get(b"connection") == b"close") is row.close
     head, body = refusal(error, "r").split(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % row.status)

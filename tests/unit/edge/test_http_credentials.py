@@ -106,11 +106,12 @@ def test_a_key_of_something_disabled_is_no_key(disabled: str) -> None:
 
 
 def test_a_principal_has_its_keys_limits_or_the_defaults() -> None:
-    values = configuration(deadline_ms=1500, max_in_flight=3)
+    values = configuration(deadline_ms=1500, max_in_flight=3, priority=config.PRIORITY_BATCH)
     values.keys["k"].models.append("m")
     known = credentials(values)
     found = known.principal(known.identify([(b"x-api-key", b"secret")]).caller)
     assert (found.deadline_s, found.max_in_flight, found.models) == (1.5, 3, frozenset({"m"}))
+    assert found.priority == config.PRIORITY_BATCH
     plain = credentials(configuration())
     found = plain.principal(plain.identify([(b"x-api-key", b"secret")]).caller)
     settings = EdgeSettings()

@@ -111,3 +111,27 @@ def test_a_worker_that_is_gone_is_forgotten() -> None:
     assert chosen(seats, need()) == 2
     seats.give_back(1, need())
     seats.reject(1)
+
+
+def test_room_can_be_kept_on_one_worker_for_one_request() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=4, cells=400, free_cells=300))
+    seats.hear(2, load(slots=4, cells=400, free_cells=100))
+    large, small = need(400), need(50)
+    seats.claim(large, "large")
+    seats.claim(large, "another")
+    assert seats.choose(large, "large") is None
+    assert [chosen(seats, small) for _ in range(3)] == [2, 2, 0], "what is kept is not given to others"
+    seats.hear(1, load(slots=4, cells=400))
+    assert (found := seats.choose(large, "large")) is not None
+    assert found.incarnation == 1
+    seats.unclaim("large")
+    assert chosen(seats, small) == 1
+
+
+def test_what_is_free_is_counted_over_all_workers_of_a_model() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=4, cells=400, free_cells=300))
+    seats.hear(2, load(slots=4, free=1, cells=400, free_cells=100))
+    assert seats.free("m", "w") == (5, 400)
+    assert seats.free("other", "w") == (0, 0)

@@ -7,6 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_INTERACTIVE: _ClassVar[Priority]
+    PRIORITY_BATCH: _ClassVar[Priority]
+
 class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PERIOD_UNSPECIFIED: _ClassVar[Period]
@@ -20,6 +26,9 @@ class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEVEL_ORGANISATION: _ClassVar[Level]
     LEVEL_PROJECT: _ClassVar[Level]
     LEVEL_KEY: _ClassVar[Level]
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_INTERACTIVE: Priority
+PRIORITY_BATCH: Priority
 PERIOD_UNSPECIFIED: Period
 PERIOD_NONE: Period
 PERIOD_DAY: Period
@@ -36,20 +45,22 @@ class Marker(_message.Message):
     def __init__(self, epoch: _Optional[int] = ...) -> None: ...
 
 class Organisation(_message.Message):
-    __slots__ = ("id", "name", "time_zone", "currency", "policies", "disabled")
+    __slots__ = ("id", "name", "time_zone", "currency", "policies", "disabled", "share")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     DISABLED_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     time_zone: str
     currency: str
     policies: _containers.RepeatedScalarFieldContainer[str]
     disabled: bool
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., time_zone: _Optional[str] = ..., currency: _Optional[str] = ..., policies: _Optional[_Iterable[str]] = ..., disabled: _Optional[bool] = ...) -> None: ...
+    share: int
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., time_zone: _Optional[str] = ..., currency: _Optional[str] = ..., policies: _Optional[_Iterable[str]] = ..., disabled: _Optional[bool] = ..., share: _Optional[int] = ...) -> None: ...
 
 class Project(_message.Message):
     __slots__ = ("id", "organisation", "name", "policies", "disabled")
@@ -66,7 +77,7 @@ class Project(_message.Message):
     def __init__(self, id: _Optional[str] = ..., organisation: _Optional[str] = ..., name: _Optional[str] = ..., policies: _Optional[_Iterable[str]] = ..., disabled: _Optional[bool] = ...) -> None: ...
 
 class Key(_message.Message):
-    __slots__ = ("id", "organisation", "project", "name", "hash", "pepper_version", "roles", "policies", "deadline_ms", "revoked", "expires_ns", "models", "max_in_flight")
+    __slots__ = ("id", "organisation", "project", "name", "hash", "pepper_version", "roles", "policies", "deadline_ms", "revoked", "expires_ns", "models", "max_in_flight", "priority")
     ID_FIELD_NUMBER: _ClassVar[int]
     ORGANISATION_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +91,7 @@ class Key(_message.Message):
     EXPIRES_NS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     MAX_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     id: str
     organisation: str
     project: str
@@ -93,7 +105,8 @@ class Key(_message.Message):
     expires_ns: int
     models: _containers.RepeatedScalarFieldContainer[str]
     max_in_flight: int
-    def __init__(self, id: _Optional[str] = ..., organisation: _Optional[str] = ..., project: _Optional[str] = ..., name: _Optional[str] = ..., hash: _Optional[bytes] = ..., pepper_version: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ..., policies: _Optional[_Iterable[str]] = ..., deadline_ms: _Optional[int] = ..., revoked: _Optional[bool] = ..., expires_ns: _Optional[int] = ..., models: _Optional[_Iterable[str]] = ..., max_in_flight: _Optional[int] = ...) -> None: ...
+    priority: Priority
+    def __init__(self, id: _Optional[str] = ..., organisation: _Optional[str] = ..., project: _Optional[str] = ..., name: _Optional[str] = ..., hash: _Optional[bytes] = ..., pepper_version: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ..., policies: _Optional[_Iterable[str]] = ..., deadline_ms: _Optional[int] = ..., revoked: _Optional[bool] = ..., expires_ns: _Optional[int] = ..., models: _Optional[_Iterable[str]] = ..., max_in_flight: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class Policy(_message.Message):
     __slots__ = ("id", "pack", "version")
