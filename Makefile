@@ -11,6 +11,9 @@ BUF_STAMP := build/buf/.done
 SERVERS := build/kafka/.done build/postgres/.done build/promtool/.done
 NPM := $(shell command -v npm 2>/dev/null || echo $(CURDIR)/$(BIN)/npm)
 
+SEED ?= 0
+HISTORIES ?= 1000
+
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -20,10 +23,13 @@ run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
 	@$(BIN)/freehold up
 
 test: $(DEV_STAMP) $(SERVERS) ## Run all tests but the long ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" tests/unit tests/contract tests/integration tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" tests/unit tests/contract tests/integration tests/simulation tests/e2e $(ARGS)
 
 faults: $(DEV_STAMP) $(SERVERS) ## Run the long tests: every service killed, stopped and hung under load
 	$(BIN)/python -m pytest -s -m long tests/e2e $(ARGS)
+
+simulate: $(DEV_STAMP) ## Run seeded histories of the whole platform; SEED=… HISTORIES=… [ARGS="--jobs 2"]
+	@$(BIN)/python -m tests.simulation --seed $(SEED) --histories $(HISTORIES) $(ARGS)
 
 check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
 	$(BIN)/ruff format --check .
@@ -104,4 +110,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test faults check bench format contracts images pin-images verify-compose lock clean
+.PHONY: help run test faults simulate check bench format contracts images pin-images verify-compose lock clean

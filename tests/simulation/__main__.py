@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: many seeded histories of the whole platform, and the story of one that fails."""
+"""`python -m tests.simulation`: seeded histories of the whole platform, and the story of one that fails."""
 
 from __future__ import annotations
 

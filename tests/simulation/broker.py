@@ -227,9 +227,7 @@ class Broker:
             if any(place.topic in member.topics for member in group.members.values())
         ]
         names = sorted(group.members)
-        turned = {
-            name: names[(number + group.rotation) % len(names)] for number, name in enumerate(names)
-        }
+        turned = {name: names[(number + group.rotation) % len(names)] for number, name in enumerate(names)}
         found = share(places, {name: member.topics for name, member in group.members.items()})
         return {turned[name]: held for name, held in found.items()}
 

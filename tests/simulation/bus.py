@@ -27,10 +27,11 @@ from tests.simulation.reader import SimReader
 WAY_S = 0.003
 """Longest usual way to a broker, and back."""
 ACKNOWLEDGE_S = 2.0
-"""A publisher is told `BusTimeout` after so long without an acknowledgement; the record may yet be written."""
+"""Without an acknowledgement for so long a publisher is told `BusTimeout`; the record may yet be written."""
 STUCK_S = 10.0
 """A record that has waited for longer is given up."""
 ASK_S = 5.0
+FLUSHES = 50
 
 
 class _Sent:
@@ -39,7 +40,12 @@ class _Sent:
     __slots__ = ("answer", "begun", "headers", "key", "value")
 
     def __init__(
-        self, answer: asyncio.Future[Position], begun: float, key: bytes | None, value: bytes, headers: Headers
+        self,
+        answer: asyncio.Future[Position],
+        begun: float,
+        key: bytes | None,
+        value: bytes,
+        headers: Headers,
     ) -> None:
         self.answer = answer
         self.begun = begun
@@ -116,9 +122,10 @@ class SimBus:
 
     async def close(self) -> None:
         """See `Bus.close`."""
-        until = self._loop.now + ASK_S
-        while any(self._sending.values()) and self._loop.now < until:
-            await asyncio.sleep(0.05)
+        for _ in range(FLUSHES):
+            if not any(self._sending.values()):
+                break
+            await asyncio.sleep(ASK_S / FLUSHES)
         self._closed = True
 
     @property

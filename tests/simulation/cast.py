@@ -142,7 +142,13 @@ class WatchedEngine:
 def make_engine(pace: float) -> SyntheticEngine:
     """A worker's engine, with little room: requests may have to wait."""
     return SyntheticEngine(
-        vocabulary(), context=512, cells=4096, sequences=12, batch=64, tokens_per_second=pace, words=word_ids()
+        vocabulary(),
+        context=512,
+        cells=4096,
+        sequences=12,
+        batch=64,
+        tokens_per_second=pace,
+        words=word_ids(),
     )
 
 

@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from services.edge.answer import Answer, Outcome, Piece, Submission
-from shared.contracts.freehold.edge.v1.request_pb2 import CompletionRequest, Message, ROLE_USER
+from shared.contracts.freehold.edge.v1.request_pb2 import ROLE_USER, CompletionRequest, Message
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_COMPLETED
 from shared.errors import FreeholdError
 from tests.simulation import cast
+from tests.simulation.assembly import Parts
 from tests.simulation.plan import Ask
 from tests.simulation.process import Process
-from tests.simulation.world import Parts, World
-
+from tests.simulation.world import World
 
 BODY_S = 0.01
 """Longest time that the transport takes with a plain answer's body."""
@@ -39,6 +39,11 @@ class View:
     lost: bool = False
     """Its edge died before the end."""
     outcomes: int = 0
+
+    @property
+    def owned(self) -> bool:
+        """Whether its owner still lives: then it closes the request, whatever has happened."""
+        return self.edge is not None and self.edge.alive
 
     @property
     def over(self) -> bool:
@@ -78,6 +83,11 @@ class Clients:
         """Let each ask at its time."""
         for view in self.views:
             self._loop.after(view.ask.at, self._ask, view)
+
+    @property
+    def owned(self) -> bool:
+        """Whether its owner still lives: then it closes the request, whatever has happened."""
+        return self.edge is not None and self.edge.alive
 
     @property
     def over(self) -> bool:
@@ -152,4 +162,3 @@ class Clients:
         view.outcome = outcome
         view.ended = self._loop.now
         view.outcomes += 1
-

@@ -118,9 +118,7 @@ class Mischief:
         self._loop.after(fault.seconds, self._continue, process)
 
     def _continue(self, process: Process) -> None:
-        self._world.said.append(
-            f"{self._loop.now - self._world.began_at:.4f} s: {process.lane.name} goes on"
-        )
+        self._world.said.append(f"{self._loop.now - self._world.began_at:.4f} s: {process.lane.name} goes on")
         self._loop.continue_lane(process.lane)
 
     def _cut(self, fault: Fault) -> None:

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, replace
 
 from tests.simulation import weather as bad
-from tests.simulation.world import Shape
+from tests.simulation.assembly import Shape
 
 SHAPES = (
     Shape(1, 1, 1, 1, 2),
@@ -55,7 +55,7 @@ TROUBLES = (
 PROMPTS = (
     "Tell me of the winter garden",
     "Is the river deep, and the stone old?",
-    "A long question about paper and music, music and paper, winter and garden, and what comes after all that",
+    "A long question about paper and music, music and paper, winter and garden, and what comes after",
     "copper moon rising, is it metal?",
     "the river stone is here",
 )
@@ -126,8 +126,7 @@ class Fault:
             "cut": f"{self.target} cannot reach the brokers for {self.seconds:.2f} s",
             "drain": f"{self.target} is told to end (SIGTERM){again}",
             "trouble": f"for {self.seconds:.2f} s: {self.trouble} ({self.target or 'everywhere'}),"
-            f" at {self.probability:.0%} of chances"
-            + (f", up to {self.delay:.2f} s" if self.delay else ""),
+            f" at {self.probability:.0%} of chances" + (f", up to {self.delay:.2f} s" if self.delay else ""),
             "down": f"the brokers are down for {self.seconds:.2f} s",
             "shake": f"the group {self.target} is rebalanced",
             "clock": f"the wall clock of {self.target} steps by {self.delay:+.0f} s",

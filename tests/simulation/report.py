@@ -74,17 +74,19 @@ class Totals:
     def write(self, path: Path) -> None:
         """The report, in Markdown."""
         found = self.value()
-        path.write_text(_TEXT.format(
-            python=platform.python_version(),
-            rate=f"{60 * self.histories / max(found['cpu_s'], 0.001):.0f}",
-            hours=f"{self.seconds / 3600:.0f}",
-            requests=_table(found["requests"]),
-            faults=_table(found["faults"]),
-            asked=sum(self.states.values()),
-            struck=sum(self.faults.values()),
-            last=self.first + self.histories - 1,
-            **{key: value for key, value in found.items() if key not in ("requests", "faults")},
-        ))
+        path.write_text(
+            _TEXT.format(
+                python=platform.python_version(),
+                rate=f"{60 * self.histories / max(found['cpu_s'], 0.001):.0f}",
+                hours=f"{self.seconds / 3600:.0f}",
+                requests=_table(found["requests"]),
+                faults=_table(found["faults"]),
+                asked=sum(self.states.values()),
+                struck=sum(self.faults.values()),
+                last=self.first + self.histories - 1,
+                **{key: value for key, value in found.items() if key not in ("requests", "faults")},
+            )
+        )
 
 
 def _table(counts: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import select
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -90,8 +91,6 @@ class Stage:
                 pickle.dump(run(plan, world), pipe)
             os._exit(0)
         except BaseException:  # noqa: BLE001 - whatever it was, no second parent may go on from here
-            import traceback
-
             traceback.print_exc()
             os._exit(1)
 

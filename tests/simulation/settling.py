@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from services.edge.owner.owner import Owner
+from tests.simulation.assembly import Parts
 from tests.simulation.clients import Clients
-from tests.simulation.world import Parts, World
+from tests.simulation.world import World
 
 _OPEN = "SELECT request, state FROM requests WHERE state <> 'settled'"
 _SETTLED = "SELECT COUNT(*) FROM requests WHERE state = 'settled'"
@@ -43,14 +44,23 @@ def _books(world: World) -> list[str]:
         return [f"request {request} is {state}" for request, state in rows]
     settled = billing.work(lambda connection: connection.execute(text(_SETTLED)).scalar_one(), write=False)
     waiting = [
-        disk.work(lambda connection: connection.execute(text("SELECT COUNT(*) FROM outbox")).scalar_one(), write=False)
+        disk.work(
+            lambda connection: connection.execute(text("SELECT COUNT(*) FROM outbox")).scalar_one(),
+            write=False,
+        )
         for disk in (billing, control)
     ]
     if any(waiting):
         return [f"outboxes hold {waiting}"]
-    facts = control.work(lambda connection: connection.execute(text("SELECT COUNT(*) FROM facts")).scalar_one(), write=False)
-    size = audit.work(lambda connection: connection.execute(text("SELECT size FROM head")).scalar_one(), write=False)
+    facts = control.work(
+        lambda connection: connection.execute(text("SELECT COUNT(*) FROM facts")).scalar_one(), write=False
+    )
+    size = audit.work(
+        lambda connection: connection.execute(text("SELECT size FROM head")).scalar_one(), write=False
+    )
     log = world.parts["audit-0"].service.log
     if size != settled + facts or log.signed != size:
-        return [f"the log has {size} entries, {log.signed} signed, of {settled} settlements and {facts} changes"]
+        return [
+            f"the log has {size} entries, {log.signed} signed, of {settled} settlements and {facts} changes"
+        ]
     return []

@@ -51,7 +51,13 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
 
 def _simpler(ask: Ask) -> Iterator[Ask]:
     plain = replace(
-        ask, leaves_after=None, reads_every=0.0, deadline_s=120.0, idempotency="", choices=1, most=min(ask.most, 3)
+        ask,
+        leaves_after=None,
+        reads_every=0.0,
+        deadline_s=120.0,
+        idempotency="",
+        choices=1,
+        most=min(ask.most, 3),
     )
     for name in ("leaves_after", "reads_every", "deadline_s", "idempotency", "choices", "most"):
         if getattr(ask, name) != getattr(plain, name):

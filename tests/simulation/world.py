@@ -4,93 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
-from services.audit import app as audit
-from services.audit.facts import CONTROL, organisation_of
-from services.audit.mender import RepublishFailed
-from services.audit.settings import AuditSettings
-from services.billing import app as billing
-from services.billing.settings import BillingSettings
-from services.control import app as control
-from services.control.settings import ControlSettings
-from services.edge.credentials import Credentials as EdgeCredentials
 from services.edge.owner.owner import Owner
-from services.edge.settings import EdgeSettings
-from services.inference import app as inference
-from services.inference.settings import InferenceSettings
-from services.moderation import app as moderation
-from services.moderation.settings import ModerationSettings
-from services.tokenizer import app as tokenizer
-from services.tokenizer.settings import TokenizerSettings
-from shared.bus.topics import load_topics
-from shared.callers import OPERATOR, Credentials
-from shared.config_reader import ConfigReader
-from shared.configuration import Configuration
+from shared.bus.ports import BusError
+from shared.callers import OPERATOR
 from shared.contracts.freehold.control.v1 import config_pb2 as pb
 from shared.errors import FreeholdError
-from shared.platform import Platform
-from shared.pulses import PULSES, Pulses
-from shared.rpc.numbers import FixedNumbers
 from shared.storage.database import DatabaseError
-from shared.telemetry import Telemetry, TelemetrySettings
 from tests.simulation import cast
+from tests.simulation.assembly import TOPICS, Assembly, Parts, Shape
 from tests.simulation.broker import Broker
-from tests.simulation.bus import SimBus
-from tests.simulation.disk import Disk, SimDatabase
+from tests.simulation.disk import Disk
 from tests.simulation.loop import SimLoop
 from tests.simulation.process import Files, Process
 from tests.simulation.weather import Weather
 
-TOPICS = load_topics("embedded")
-SETTINGS = TelemetrySettings(trace_ratio=0.0, trace_store=0, host_name="sim", version="sim")
 START_S = 30.0
 STOP_S = 10.0
-AUDIT_FOLDER = Path("/audit")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How many processes there are of each service."""
-
-    edges: int = 1
-    tokenizers: int = 1
-    moderations: int = 1
-    billings: int = 1
-    workers: int = 2
-    slots: int = 4
-    pace: float = 40.0
-    """Tokens a second of each sequence."""
-
-    def names(self) -> list[str]:
-        """Of all processes, in the order of their start."""
-        counts = {
-            "tokenizer": self.tokenizers,
-            "moderation": self.moderations,
-            "billing": self.billings,
-            "inference": self.workers,
-            "audit": 1,
-            "edge": self.edges,
-        }
-        return ["control", *(f"{name}-{i}" for name, count in counts.items() for i in range(count))]
-
-
-@dataclass
-class Parts:
-    """What runs in one life of a process."""
-
-    process: Process
-    platform: Platform
-    service: Any
-    identify: Callable[[str], Any] | None = None
-    """Of an edge: the principal of a secret, as its transports find it."""
-    up: bool = False
-    ending: bool = False
-    """It was told to end."""
 
 
 class World:
@@ -105,6 +36,7 @@ class World:
         self.disks = {name: Disk(name, self.weather) for name in ("control", "billing", "audit")}
         self.files = {"audit": Files()}
         self.parts: dict[str, Parts] = {}
+        self._assembly = Assembly(self)
         self.lives: dict[str, int] = {}
         self.secrets: dict[str, str] = {}
         self.keys: dict[str, str] = {}
@@ -170,7 +102,7 @@ class World:
         """Begin the next life of a process."""
         life = self.lives[name] = self.lives.get(name, 0) + 1
         process = Process(self.loop, name, life, random.Random(self.chance.getrandbits(64)))
-        parts = self.parts[name] = self._build(name, process)
+        parts = self.parts[name] = self._assembly.build(name, process)
         boot = self.loop.spawn(process.lane, self._boot(parts), "boot")
         boot.add_done_callback(lambda done: self._booted(parts, done))
         return parts
@@ -181,7 +113,7 @@ class World:
 
     def _booted(self, parts: Parts, boot: Any) -> None:
         error = None if boot.cancelled() else boot.exception()
-        if isinstance(error, FreeholdError | DatabaseError):
+        if isinstance(error, FreeholdError | DatabaseError | BusError):
             # As a container that is restarted when it has ended with one line.
             parts.process.kill()
             self.loop.after(1.0, self._again, parts.process)
@@ -195,7 +127,12 @@ class World:
     async def _boot(self, parts: Parts) -> None:
         platform = parts.platform
         await platform.config.start()
-        await platform.pulses.start()
+        while True:  # as a deployed process waits for what it stands on
+            try:
+                await platform.pulses.start()
+                break
+            except BusError:
+                await platform.host.clock.sleep(1.0)
         await parts.service.start()
         parts.up = True
 
@@ -208,85 +145,6 @@ class World:
         await parts.platform.config.stop(deadline)
         await parts.platform.bus.close()
         parts.process.kill()
-
-    def _build(self, name: str, process: Process) -> Parts:
-        service, _, number = name.partition("-")
-        host = process.host(self.files.get(service, Files()))
-        bus = SimBus(process, self.broker, lambda topic: self.passed(process, f"publish/{topic}"))
-        configuration = Configuration()
-        platform = Platform(
-            host=host,
-            bus=bus,
-            telemetry=Telemetry(host, SETTINGS, CollectorRegistry()),
-            configuration=configuration,
-            config=ConfigReader(bus, host, configuration),
-            pulses=Pulses(bus, host, listen=service in TOPICS[PULSES.topic].assigned),
-        )
-        make = getattr(self, f"_{service}")
-        return make(Parts(process, platform, None), int(number or 0))
-
-    def _database(self, parts: Parts, name: str) -> SimDatabase:
-        return SimDatabase(parts.process, self.disks[name])
-
-    def _control(self, parts: Parts, _: int) -> Parts:
-        database = self._database(parts, "control")
-        parts.service = control.build(ControlSettings(), parts.platform, database, cast.PEPPERS)
-        return parts
-
-    def _tokenizer(self, parts: Parts, number: int) -> Parts:
-        settings = TokenizerSettings(member=f"tokenizer-{number}")
-        parts.service = tokenizer.build(settings, parts.platform, TOPICS)
-        return parts
-
-    def _moderation(self, parts: Parts, number: int) -> Parts:
-        settings = ModerationSettings(always=("sim",), member=f"moderation-{number}")
-        parts.service = moderation.build(settings, parts.platform, TOPICS)
-        return parts
-
-    def _billing(self, parts: Parts, number: int) -> Parts:
-        settings = BillingSettings(sole_process=False, member=f"billing-{number}", settle_interval_ms=50)
-        database = self._database(parts, "billing")
-        parts.service = billing.build(settings, parts.platform, TOPICS, database)
-        return parts
-
-    def _inference(self, parts: Parts, number: int) -> Parts:
-        settings = InferenceSettings(
-            engine="synthetic",
-            slots=self.shape.slots,
-            queue=2,
-            kept_sequences=2,
-            prefill_tokens=32,
-            cells=4096,
-            tokens_per_second=self.shape.pace,
-        )
-        numbers = FixedNumbers(seats=[number])
-
-        def around(_: Any) -> Any:
-            return cast.WatchedEngine(cast.make_engine(self.shape.pace), self.drawn, self.shared)
-
-        parts.service = inference.build(settings, parts.platform, TOPICS, numbers, around)
-        return parts
-
-    def _audit(self, parts: Parts, _: int) -> Parts:
-        database = self._database(parts, "audit")
-        settings = AuditSettings(batch_interval_ms=50, checkpoint_interval_ms=100)
-        parts.service = audit.build(
-            settings, parts.platform, TOPICS, database, AUDIT_FOLDER, Republish(self)
-        )
-        return parts
-
-    def _edge(self, parts: Parts, number: int) -> Parts:
-        platform = parts.platform
-        parts.service = Owner(platform, FixedNumbers(lanes=[2 * number, 2 * number + 1]))
-        known = Credentials(platform.configuration, cast.PEPPERS, platform.host.clock)
-        asked = EdgeCredentials(known, platform.configuration, EdgeSettings())
-
-        def identify(secret: str) -> Any:
-            asker = asked.identify([(b"authorization", f"Bearer {secret}".encode())])
-            return asked.principal(asker.caller)
-
-        parts.identify = identify
-        return parts
 
     # Control's desk
 
@@ -320,46 +178,3 @@ class World:
             await parts.service.keeper.revoke_key(identifier, OPERATOR)
         except DatabaseError:
             self.said.append(f"the key {identifier} was perhaps not revoked")
-
-
-class Republish:
-    """Audit's way to whoever can publish facts again: the service's own method, without the wire between."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def republish(self, stream: str, first: int, last: int) -> None:
-        """See `services.audit.mender.Republish`."""
-        names = ["control"] if stream == CONTROL else [n for n in self._world.parts if n.startswith("billing")]
-        for name in names:
-            parts = self._world.parts[name]
-            if parts.process.alive and parts.up and not parts.process.lane.stopped:
-                break
-        else:
-            raise RepublishFailed("nobody answers")
-        process = parts.process
-        answer = process.loop.create_future()
-        asked = process.loop.spawn(process.lane, self._ask(parts, stream, first, last), "republish")
-        asked.add_done_callback(lambda done: answer.done() or answer.set_result(done))
-        limit = process.loop.after(10.0, lambda: answer.done() or answer.set_result(None))
-        done = await answer
-        limit.cancel()
-        if done is None or done.cancelled() or done.exception() is not None:
-            raise RepublishFailed("not published again")
-
-    async def _ask(self, parts: Parts, stream: str, first: int, last: int) -> None:
-        if stream == CONTROL:
-            await parts.service._publications.republish(first, last)
-            return
-        servicer = parts.service._servicer
-        found = await servicer._database.read(
-            lambda connection: billing_facts(connection, organisation_of(stream), first, last)
-        )
-        await servicer._facts.republish(found)
-
-
-def billing_facts(connection: Any, organisation: str, first: int, last: int) -> Any:
-    """As `Billing.RepublishFacts` reads them."""
-    from services.billing.rpc import facts_between
-
-    return facts_between(connection, organisation=organisation, first=first, last=last)

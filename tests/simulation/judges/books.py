@@ -19,8 +19,8 @@ def judge_books(evidence: Evidence) -> Iterator[str]:
         for row in evidence.rows(disk, f"SELECT * FROM {table}"):  # noqa: S608 - names from above
             yield f"{disk}.{table} holds {row}"
     for record in evidence.world.broker.records("dlq"):
-        headers = dict(record.headers)
-        yield f"dead-lettered: {headers.get('type')!r} of {headers.get('origin')!r}: {headers.get('reason')!r}"
+        found = dict(record.headers)
+        yield f"dead-lettered: {found.get('type')!r} of {found.get('origin')!r}: {found.get('reason')!r}"
     for row in evidence.rows("billing", "SELECT budget, spent, reserved, cap FROM budgets"):
         if row.reserved:
             yield f"budget {row.budget}: {row.reserved} is reserved for ever"

@@ -15,12 +15,13 @@ STEPS_TO_STOP_S = 0.6
 
 def judge_delivery(evidence: Evidence) -> Iterator[str]:
     """Text, ids, verdicts, cancellation, and what was shared between tenants."""
-    for text in dict.fromkeys(evidence.world.shared):
-        yield text
+    yield from dict.fromkeys(evidence.world.shared)
     for view in evidence.views:
         for choice in range(view.ask.choices):
             yield from _text(view, choice)
-        yield from _verdict(view)
+        yield from _judged(view)
+        if not evidence.plan.faults:
+            yield from _verdict(view)
     for case in evidence.cases.values():
         yield from _work(case)
         if not evidence.plan.faults and case.view is not None and case.view.left:
@@ -58,22 +59,30 @@ def _text(view: View, choice: int) -> Iterator[str]:
         yield f"{who}: completed with {tokens} of {ask.most} ids"
 
 
-def _verdict(view: View) -> Iterator[str]:
-    """The verdict that an answer names is the one that it got."""
+def _judged(view: View) -> Iterator[str]:
+    """What is answered was judged, and says under which policy."""
     told = view.outcome
     if told is None or view.left or told.state != outcome.TERMINAL_STATE_COMPLETED:
         return
-    who = f"client {view.ask.number}"
     if " ".join(cast.REFUSED) in view.ask.text:
-        yield f"{who}: a prompt that is refused was answered"
+        yield f"client {view.ask.number}: a prompt that is refused was answered"
+    if told.policy_versions != (cast.pack_version(),):
+        yield f"client {view.ask.number}: judged under {told.policy_versions}"
+
+
+def _verdict(view: View) -> Iterator[str]:
+    """The verdict that an answer names is the one that it got. A stream that changed hands, or was resumed
+    by another worker, is not held to it: its verdict is of what was judged last.
+    """
+    told = view.outcome
+    if told is None or view.left or told.state != outcome.TERMINAL_STATE_COMPLETED:
+        return
     redacts = " ".join(cast.REDACTED) in view.ask.text or any(
         cast.LABEL in view.text(choice) for choice in range(view.ask.choices)
     )
     wanted = outcome.VERDICT_REDACT if redacts else outcome.VERDICT_ALLOW
     if told.verdict != wanted:
-        yield f"{who}: the verdict is {told.verdict}, not {wanted}"
-    if told.policy_versions != (cast.pack_version(),):
-        yield f"{who}: judged under {told.policy_versions}"
+        yield f"client {view.ask.number}: the verdict is {told.verdict}, not {wanted}"
 
 
 def _work(case: Case) -> Iterator[str]:

@@ -74,11 +74,11 @@ def _one_end(case: Case) -> Iterator[str]:
         return
     if any(close != closes[0] for close in closes[1:]):
         yield f"{case.who}: closed in different ways"
-    if not view.lost and not closes:
+    if view.owned and not closes:
         yield f"{case.who}: its owner never closed it"
-    if not view.lost and closes and case.leaves and case.leaves[0]["owner_lost"]:
+    if view.owned and closes and case.leaves and case.leaves[0]["owner_lost"]:
         yield f"{case.who}: settled as if its owner were lost"
-    if case.row is None and (not view.lost or closes):
+    if case.row is None and (view.owned or closes):
         yield f"{case.who}: billing has no row"
     if case.row is not None and case.row.state != "settled":
         yield f"{case.who}: the row is {case.row.state}"

@@ -1,4 +1,4 @@
-"""What a history left behind, joined by request: the client's view, the close, usages, rows, entries, leaves."""
+"""What a history left behind, joined by request: client's view, close, usages, rows, entries, leaves."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 
+from tests.simulation.assembly import AUDIT_FOLDER
 from tests.simulation.judges.evidence import Evidence
-from tests.simulation.world import AUDIT_FOLDER
 
 
 def judge_log(evidence: Evidence) -> Iterator[str]:
