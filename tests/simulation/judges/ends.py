@@ -19,6 +19,7 @@ STATES = {
     outcome.TERMINAL_STATE_CANCELLED: "cancelled",
     outcome.TERMINAL_STATE_EXPIRED: "expired",
 }
+NO_ROOM = (Kind.RATE, Kind.OVERLOADED)
 EXPECTED_REFUSALS = (Kind.POLICY, Kind.BUDGET, Kind.REPEATED, Kind.REPEATED_OTHERWISE)
 
 
@@ -56,7 +57,8 @@ def _undisturbed(view: View) -> Iterator[str]:
     """Without a fault every request ends as it has to."""
     who = f"client {view.ask.number}, without any fault,"
     if view.unreachable or view.refused is not None:
-        yield f"{who} was not taken: {view.refused}"
+        if view.refused is None or view.refused.kind not in NO_ROOM:
+            yield f"{who} was not taken: {view.refused}"
     elif view.outcome is not None and not view.left:
         state, error = view.outcome.state, view.outcome.error
         if state == outcome.TERMINAL_STATE_REFUSED and error is not None and error.kind in EXPECTED_REFUSALS:
@@ -119,8 +121,8 @@ def _leaks(evidence: Evidence) -> Iterator[str]:
     for name, parts in evidence.world.parts.items():
         service = parts.service
         if isinstance(service, Owner):
-            if service._admission.count or service._admission.bytes:
-                yield f"{name}: {service._admission.count} requests are counted in for ever"
+            if any(service._admission.held):
+                yield f"{name}: {service._admission.held} requests, bytes and tokens are counted in for ever"
             for seat in service._dispatcher._seats._seats.values():
                 if seat.my_slots or seat.my_cells:
                     yield f"{name}: {seat.my_slots} slots and {seat.my_cells} cells are held for nobody"
