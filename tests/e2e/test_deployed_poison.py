@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import asyncpg
 import httpx
@@ -16,140 +14,32 @@ import pytest
 
 from services.control.seed import ORGANISATION
 from shared.bus.envelope import Envelope, parse_envelope
-from shared.bus.kafka_bus import KafkaBus
-from shared.bus.kafka_settings import KafkaSettings
-from shared.bus.ports import Bus, Headers, Reader, Record, RecordTooLarge, Start, TopicPartition
-from shared.bus.topics import load_topics
+from shared.bus.ports import Record, RecordTooLarge, Start, TopicPartition
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestAccepted, RequestClosed, ReserveBudget
 from shared.contracts.freehold.platform.v1.outcome_pb2 import TERMINAL_STATE_COMPLETED, RequestFailed
-from shared.contracts.freehold.platform.v1.pulse_pb2 import Pulse
-from shared.host import system_host
-from shared.ids import Ids
 from tests.e2e.customers import Customers
 from tests.e2e.deployment import Deployment
 from tests.e2e.running import until
+from tests.e2e.strangers import (
+    LANE,
+    OWNER,
+    TYPES,
+    a_bus,
+    all_of,
+    gather,
+    ids,
+    partition_of,
+    places_of,
+    poison_of,
+)
 from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(400)  # the first test waits for seven processes to start
 
-TOPICS = load_topics("compose")
-TYPES = {
-    "requests": "RequestAccepted",
-    "reserves": "ReserveBudget",
-    "replies": "Screened",
-    "work": "GenerateTokens",
-    "frames": "Frame",
-    "completions": "VettedFrame",
-    "usage": "UsageRecorded",
-    "closed": "RequestClosed",
-    "facts": "RequestSettled",
-}
 LETTERS = {"requests": 2, "reserves": 1, "replies": 1, "work": 1, "frames": 1, "completions": 1}
 """Who sets a transit record aside: moderation and the tokenizer each read `requests`."""
 RECORDS = {"usage": "billing", "closed": "billing", "facts": "audit"}
 """Who parks a record of a record topic."""
-LANE = 63
-"""Of the tests themselves: no edge reads it."""
-OWNER = 0x7E57
-MOST = 4 << 20
-
-
-class Places(NamedTuple):
-    """Addresses of those who are there, from their pulses and requests."""
-
-    edge: int
-    worker: int
-    seat: int
-    lane: int
-
-
-@asynccontextmanager
-async def a_bus(deployment: Deployment) -> AsyncIterator[Bus]:
-    """A client of the broker that may write anywhere."""
-    names = deployment.environment
-    settings = KafkaSettings(
-        bootstrap=names["FREEHOLD_KAFKA_BOOTSTRAP"], prefix=names["FREEHOLD_KAFKA_PREFIX"]
-    )
-    bus = KafkaBus(system_host(), TOPICS, settings, "stranger")
-    await bus.start()
-    try:
-        yield bus
-    finally:
-        await bus.close()
-
-
-async def all_of(bus: Bus, topic: str) -> Reader:
-    """A reader of what is published from now on."""
-    places = [TopicPartition(topic, number) for number in range(bus.partitions(topic))]
-    return await bus.assign(places, Start.END)
-
-
-async def gather(reader: Reader, enough: int) -> list[Record]:
-    """So many records."""
-    found: list[Record] = []
-    async with asyncio.timeout(60):
-        while len(found) < enough:
-            for records in (await reader.poll(100, 0.5)).values():
-                found += records
-    return found
-
-
-async def places_of(bus: Bus, deployment: Deployment) -> Places:
-    """Where the edge and the worker can be reached."""
-    pulses, requests = await all_of(bus, "pulses"), await all_of(bus, "requests")
-    assert (await asyncio.to_thread(deployment.ask)).status_code == httpx.codes.OK
-    lane = parse_envelope((await gather(requests, 1))[0].headers).lane
-    heard: dict[str, Pulse] = {}
-    async with asyncio.timeout(30):
-        while not {"edge", "inference"} <= heard.keys():
-            for record in await gather(pulses, 1):
-                pulse = Pulse.FromString(record.value)
-                heard[pulse.service] = pulse
-    await pulses.close()
-    await requests.close()
-    worker = heard["inference"]
-    return Places(heard["edge"].incarnation, worker.incarnation, worker.worker.seat, lane)
-
-
-def poison_of(topic: str, places: Places, request: str) -> Iterator[tuple[bytes, Headers]]:
-    """Records that a reader of this topic can make nothing of, each told by its value."""
-    to_edge = topic in ("replies", "completions")
-    envelope = Envelope(
-        type=TYPES[topic],
-        event_id=f"poison/{topic}",
-        sender=1,
-        request=request,
-        tenant=ORGANISATION,
-        owner=places.edge if to_edge else OWNER,
-        lane=LANE,
-        to=places.worker if topic == "work" else 0,
-        attempt=1,
-    )
-    if topic != "replies":  # of a request that has ended they are not looked into
-        yield b"\xff\xfe undecodable", envelope.headers()
-    envelope.type = "Nonsense"
-    yield b"unknown type", envelope.headers()
-    if to_edge:
-        return  # of such without headers nobody is the owner
-    yield b"without headers", ()
-    yield b"not a number", (*envelope.headers(), ("owner", b"\xff\xff"))
-    yield b"\xff" * 1_000_000, (("type", TYPES[topic].encode()), ("event_id", b"e"), ("from", b"1"))
-
-
-def partition_of(topic: str, places: Places) -> int | None:
-    """Where it gets into the way of real records."""
-    return {
-        "replies": places.lane,
-        "completions": places.lane,
-        "frames": places.lane,
-        "work": places.seat,
-    }.get(topic)
-
-
-def ids(count: int) -> list[str]:
-    host = system_host()
-    made = Ids(host.clock, host.random)
-    return [made.request() for _ in range(count)]
 
 
 @pytest.fixture

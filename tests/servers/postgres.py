@@ -103,13 +103,15 @@ class Postgres:
             host="127.0.0.1", port=self.port, name=name, user=ROLE, password=SecretStr(PASSWORD)
         )
 
-    async def execute(self, statement: str, database: str = "postgres") -> list[asyncpg.Record]:
+    async def execute(
+        self, statement: str, database: str = "postgres", *values: object
+    ) -> list[asyncpg.Record]:
         """What the administrator's statement gives: to cut connections, to look at locks."""
         connection = await asyncpg.connect(
             host="127.0.0.1", port=self.port, user="postgres", password=_ADMIN_PASSWORD, database=database
         )
         try:
-            return list(await connection.fetch(statement))
+            return list(await connection.fetch(statement, *values))
         finally:
             await connection.close()
 

@@ -1,0 +1,47 @@
+"""Do the drills, all or some, and report.
+
+    python -m tests.drills [--only F1,F5] [--size full] [--write FILE]
+
+A drill that fails or takes too long does not keep the others from being done: what it was done to is set
+right, or thrown away and made anew. Ends with 1 where a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.drills.all_of_them import DRILLS
+from tests.drills.drill import SIZES, choose
+from tests.drills.report import markdown
+from tests.drills.running import Runner
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="ids, separated by commas")
+    parser.add_argument("--size", choices=SIZES, default="usual", help="how long and how many")
+    parser.add_argument("--write", type=Path, help="the report into this file")
+    given = parser.parse_args()
+    choose(given.size)
+    names = [name for name in given.only.split(",") if name] or list(DRILLS)
+    if unknown := [name for name in names if name not in DRILLS]:
+        raise SystemExit(f"there is no drill {', '.join(unknown)}; there are {', '.join(DRILLS)}")
+    runner = Runner(f"python -m tests.drills {' '.join(sys.argv[1:])}".strip())
+    try:
+        for name in names:
+            runner.do(DRILLS[name])
+        ends = runner.close_books()
+    finally:
+        runner.end()
+    text = markdown(runner.results, runner.machine(), ends)
+    print(text)
+    if given.write:
+        given.write.write_text(text)
+    sys.exit(any(result.verdict == "BROKEN" for result in runner.results))
+
+
+if __name__ == "__main__":
+    main()

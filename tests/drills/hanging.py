@@ -1,0 +1,217 @@
+"""Processes and servers that hang or are away for a while, and come back."""
+
+from __future__ import annotations
+
+import time
+
+from tests.drills.books import Books, outcomes
+from tests.drills.drill import Figure, drill, sized
+from tests.drills.dying import answered
+from tests.drills.load import LONGEST, Load, Mix
+from tests.drills.running import eventually
+from tests.drills.world import World
+
+STOPPED_S = 30.0
+BOOKS_S = 60.0
+
+
+def stopped_s() -> float:
+    """How long what is stopped stays so."""
+    return sized(12.0, STOPPED_S)
+
+
+def meanwhile(world: World, name: str, seconds: float) -> Load:
+    """A load that goes on for `seconds` from now; begun."""
+    load = world.load(name, each=100_000)
+    load.__enter__()
+    load.reached(16)
+    load.end_after(seconds)
+    return load
+
+
+def metric(world: World, name: str, *replicas: str, only: str = "") -> float:
+    """Sum of a metric over these replicas, over all labels or those that hold this text."""
+    texts = (world.replicas[replica].metrics().splitlines() for replica in replicas)
+    found = [
+        line for text in texts for line in text if line.startswith((f"{name} ", f"{name}{{")) and only in line
+    ]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+
+@drill(
+    "F2",
+    "a worker hangs with what it was just sent and is killed before any first token",
+    aim="≤ 1 bill a request, 0 failed",
+)
+def before_the_first_token(world: World) -> Figure:
+    world.pause("inference")
+    with world.load("F2", clients=40, each=1, mix=Mix(leaving=0.0)) as load:
+        load.reached(10)
+        moment = world.kill("inference")
+        load.join(120.0)
+    books = Books(world, [load])
+    eventually(books.complete, BOOKS_S)
+    found = answered(load, f"{max(one.ended for one in load.asked) - moment:.1f} until all are answered")
+    sent_on = [case for _, case in books.cases(load) if case.attempts > 1]
+    bills = max(len(case.entries) for _, case in books.cases(load))
+    found.notes.append(f"{len(sent_on)} were sent on to the other worker; most bills of one request: {bills}")
+    found.met = found.met and bool(sent_on) and bills == 1
+    return found
+
+
+@drill(
+    "F5",
+    f"a worker stopped (SIGSTOP) for {STOPPED_S:.0f} s, then continued: a zombie with old attempts",
+    aim="0 tokens twice, 0 billed twice, 0 failed",
+)
+def zombie(world: World) -> Figure:
+    load = meanwhile(world, "F5", stopped_s() + 10.0)
+    moment = world.pause("inference")
+    time.sleep(stopped_s())
+    world.proceed()
+    load.join(150.0)
+    return answered(load, f"{load.served_after(moment):.1f} to the next answer")
+
+
+@drill(
+    "owner stopped",
+    f"an edge stopped (SIGSTOP) for {STOPPED_S:.0f} s with the requests that it owns, then continued",
+    aim="≤ 1 re-send a request, 0 tokens lost or repeated",
+)
+def owner(world: World) -> Figure:
+    with world.load("owner", clients=60, each=1, mix=Mix((LONGEST, LONGEST), 0.7, 0.0)) as load:
+        load.streaming(30)
+        moment = world.pause("edge-2")
+        held = [one for one in load.asked if not one.ended]
+        time.sleep(stopped_s())
+        world.proceed()
+        load.join(150.0)
+    books = Books(world, [load])
+    eventually(books.complete, BOOKS_S)
+    gone = world.url("edge-2")
+    cases = {asked.key: case for asked, case in books.cases(load)}
+    met = [one for one in held if one.tries and one.tries[-1].edge == gone]
+    good = [
+        one for one in met if one.outcome == "completed" and one.key in cases and cases[one.key].attempts <= 2
+    ]
+    sent_on = sum(case.attempts > 1 for case in cases.values())
+    late = max((one.ended for one in met), default=moment) - moment - stopped_s()
+    return Figure(
+        len(met),
+        len(good),
+        "requests of the stopped owner whole, with at most one re-send",
+        f"{late:.1f} after it went on until the last was whole",
+        met=outcomes([load])["completed"] == len(load.asked),
+        notes=[f"{sent_on} of {len(load.asked)} requests were sent to a worker again"],
+    )
+
+
+def _broker_away(name: str, seconds: float) -> None:
+    @drill(
+        name,
+        f"the broker killed under 200 streams and away for {seconds:.0f} s",
+        aim="0 lost, 0 sent again, 503 in the meantime, nothing hangs",
+        seconds=900.0,
+    )
+    def run(world: World) -> Figure:
+        mix, streams = Mix((LONGEST, LONGEST), 1.0, 0.0), sized(20, 200)
+        with world.load(name.replace(" ", "-"), clients=streams, each=1, mix=mix) as load:
+            load.streaming(streams // 2)
+            world.kafka.kill()
+            began = time.monotonic()
+            told = _told(world)
+            time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+            world.kafka.start()
+            back = time.monotonic()
+            load.join(240.0)
+        world.deployment.wait_ready()
+        books = Books(world, [load])
+        eventually(books.complete, BOOKS_S)
+        sent_on = sum(case.attempts > 1 for _, case in books.cases(load))
+        hung = metric(world, "freehold_edge_in_flight", "edge", "edge-2")
+        last = max(one.ended for one in load.asked) - back
+        found = answered(load, f"{told}; {last:.1f} after its return until the last stream was whole")
+        found.met = found.met and not sent_on and not hung
+        found.notes.append(f"{sent_on} sent to a worker again; {hung:.0f} in flight when all had ended")
+        return found
+
+
+_broker_away("F6 6 s", 6.0)
+_broker_away("F6 60 s", 60.0)
+
+
+def _told(world: World) -> str:
+    """What a new request is told while nothing can be handed on."""
+    began = time.monotonic()
+    answer = world.deployment.ask()
+    return f"{answer.status_code} after {time.monotonic() - began:.1f}"
+
+
+@drill(
+    "control down",
+    "control killed and away, while clients go on",
+    aim="0 failed",
+    seconds=1200.0,
+)
+def control(world: World) -> Figure:
+    away = sized(10.0, 60.0, 600.0)
+    load = meanwhile(world, "control", away)
+    world.kill("control")
+    load.join(away + 120.0)
+    return answered(load, f"{away:.0f} away")
+
+
+@drill(
+    "F14",
+    "PostgreSQL stopped for 30 s, while clients go on",
+    aim="0 served unmetered, 0 usages lost; told 503 meanwhile",
+)
+def database(world: World) -> Figure:
+    load = meanwhile(world, "F14", stopped_s() + 15.0)
+    world.postgres.stop()
+    down = time.monotonic()
+    time.sleep(stopped_s())
+    world.postgres.start()
+    back = time.monotonic()
+    served = load.served_after(back)
+    load.join(150.0)
+    books = Books(world, [load])
+    eventually(books.complete, BOOKS_S)
+    caught_up = time.monotonic() - back
+    metered = {asked.key for asked, case in books.cases(load) if case.entries}
+    meant = [one for one in load.asked if down < one.began < back]
+    good = [one for one in meant if one.outcome != "completed" or one.key in metered]
+    during = sum(one.outcome == "completed" and one.ended < back for one in meant)
+    return Figure(
+        len(meant),
+        len(good),
+        "requests that began meanwhile were told so or metered",
+        f"{served:.1f} after its return to the next answer; {caught_up:.1f} until all was settled and logged",
+        met=during == 0,
+        notes=[f"{during} of them were served while it was away; outcomes of all: {dict(outcomes([load]))}"],
+    )
+
+
+@drill(
+    "F22",
+    "both moderation replicas killed under streams, back after 10 s",
+    aim="0 characters delivered meanwhile; 0 failed",
+)
+def moderation(world: World) -> Figure:
+    mix = Mix((LONGEST, LONGEST), 1.0, 0.0)
+    with world.load("F22", clients=60, each=1, mix=mix) as load:
+        load.streaming(60)
+        moment = world.kill("moderation", "moderation-2")
+        time.sleep(10.0)
+        back = time.monotonic()
+        world.again()
+        load.join(200.0)
+    # What was vetted before may be on its way for a moment.
+    leaked = [one for one in load.asked if any(moment + 1.0 < heard < back for heard in one.heard)]
+    open_ = [one for one in load.asked if one.ended > moment]
+    found = answered(
+        load, f"{max(one.ended for one in load.asked) - back:.1f} after the restart until all were whole"
+    )
+    found.notes.append(f"{len(open_)} streams were open; {len(leaked)} got text while no moderation ran")
+    found.met = found.met and not leaked
+    return found
