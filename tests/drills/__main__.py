@@ -9,6 +9,7 @@ right, or thrown away and made anew. Ends with 1 where a promise was broken.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> None:
     names = [name for name in given.only.split(",") if name] or list(DRILLS)
     if unknown := [name for name in names if name not in DRILLS]:
         raise SystemExit(f"there is no drill {', '.join(unknown)}; there are {', '.join(DRILLS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     runner = Runner(f"python -m tests.drills {' '.join(sys.argv[1:])}".strip())
     try:
         for name in names:

@@ -19,6 +19,8 @@ SOON_S = 20.0
 """The books of a drill are usually complete by then; what takes longer is looked at again at the end."""
 AT_LAST_S = 300.0
 """A lost owner's reservation ends a request's deadline and two minutes after it was made."""
+OPEN_S = 600.0
+AGAIN_S = 400.0
 LOOK_S = 0.25
 
 
@@ -41,7 +43,7 @@ class Runner:
             world = self._ready_world()
             first = len(world.loads)
             result.figure = within(drill.seconds, lambda: drill.run(world))
-            within(180.0, world.again)
+            within(AGAIN_S, world.again)
             self._account(result, Books(world, world.loads[first:]))
         except Exception:  # noqa: BLE001 - told in the report; the next drill is done
             result.error = traceback.format_exc(limit=-3)
@@ -51,8 +53,13 @@ class Runner:
 
     def _ready_world(self) -> World:
         if self._world is None:
-            self._world = world = World()
-            within(240.0, world.open)
+            world = World()
+            try:
+                within(OPEN_S, world.open)
+            except BaseException:
+                world.close()
+                raise
+            self._world = world
         return self._world
 
     def _account(self, result: Result, books: Books) -> None:
@@ -67,7 +74,7 @@ class Runner:
             return
         try:
             self._world.servers_again()
-            within(180.0, self._world.again)
+            within(AGAIN_S, self._world.again)
         except Exception:  # noqa: BLE001 - it is made anew
             self.close_books()
             self.end()

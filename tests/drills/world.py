@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,11 @@ class World:
         answer = httpx.get(f"{url}/v1/models", headers=headers, timeout=10.0, trust_env=False)
         return answer.status_code == httpx.codes.OK
 
-    def load(self, name: str, tenant: Tenant | None = None, **options: object) -> Load:
-        """Clients of this world's edges, whose requests will be accounted for."""
-        names = sum(one.name.startswith(name) for one in self.loads)
-        load = Load(f"{name}.{names}" if names else name, self.urls, tenant or self.tenant, **options)  # type: ignore[arg-type]
+    def load(self, name: str, urls: Sequence[str] = (), **options: Any) -> Load:
+        """Clients of this world's edges, or of these, whose requests will be accounted for."""
+        again = sum(one.name.startswith(name) for one in self.loads)
+        named = f"{name}.{again}" if again else name
+        load = Load(named, urls or self.urls, self.tenant, **options)
         self.loads.append(load)
         return load
 
@@ -189,9 +191,9 @@ class World:
                 replica.again()
         self.deployment.wait_ready()
 
-    def rows(self, statement: str, *values: object) -> list[asyncpg.Record]:
-        """What the database answers; `$1`, `$2` in the statement are the values."""
-        name = self.deployment.environment["FREEHOLD_DATABASE_NAME"]
+    def rows(self, statement: str, *values: object, database: str = "") -> list[asyncpg.Record]:
+        """What the database answers, or another one; `$1`, `$2` in the statement are the values."""
+        name = database or self.deployment.environment["FREEHOLD_DATABASE_NAME"]
         return asyncio.run(self.postgres.execute(statement, name, *values))
 
     def count(self, statement: str, *values: object) -> int:

@@ -22,6 +22,7 @@ from tests.e2e.deployment import Deployment
 from tests.e2e.running import until
 from tests.e2e.strangers import (
     LANE,
+    LETTERS,
     OWNER,
     TYPES,
     a_bus,
@@ -36,8 +37,6 @@ from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(400)  # the first test waits for seven processes to start
 
-LETTERS = {"requests": 2, "reserves": 1, "replies": 1, "work": 1, "frames": 1, "completions": 1}
-"""Who sets a transit record aside: moderation and the tokenizer each read `requests`."""
 RECORDS = {"usage": "billing", "closed": "billing", "facts": "audit"}
 """Who parks a record of a record topic."""
 
