@@ -22,11 +22,11 @@ help: ## Show what there is to make
 run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
 	@$(BIN)/freehold up
 
-test: $(DEV_STAMP) $(SERVERS) ## Run all tests but the long ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" tests/unit tests/contract tests/integration tests/simulation tests/e2e $(ARGS)
+test: $(DEV_STAMP) $(SERVERS) ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/simulation tests/e2e tests/drills $(ARGS)
 
-faults: $(DEV_STAMP) $(SERVERS) ## Run the long tests: every service killed, stopped and hung under load
-	$(BIN)/python -m pytest -s -m long tests/e2e $(ARGS)
+drills: $(DEV_STAMP) $(SERVERS) ## Do every fault to real processes under load, into tests/drills/REPORT.md; ONLY=F1,F5 some, DRILLS=full for hours
+	$(BIN)/python -m tests.drills --size $(or $(DRILLS),usual) $(if $(ONLY),--only "$(ONLY)",--write tests/drills/REPORT.md)
 
 simulate: $(DEV_STAMP) ## Run seeded histories of the whole platform; SEED=… HISTORIES=… [ARGS="--jobs 2"]
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --histories $(HISTORIES) $(ARGS)
@@ -110,4 +110,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test faults simulate check bench format contracts images pin-images verify-compose lock clean
+.PHONY: help run test drills simulate check bench format contracts images pin-images verify-compose lock clean

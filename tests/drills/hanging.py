@@ -6,7 +6,7 @@ import time
 
 from tests.drills.books import Books, outcomes
 from tests.drills.drill import Figure, drill, sized
-from tests.drills.dying import answered
+from tests.drills.dying import answered, times
 from tests.drills.load import LONGEST, Load, Mix
 from tests.drills.running import eventually
 from tests.drills.world import World
@@ -106,47 +106,6 @@ def owner(world: World) -> Figure:
     )
 
 
-def _broker_away(name: str, seconds: float) -> None:
-    @drill(
-        name,
-        f"the broker killed under 200 streams and away for {seconds:.0f} s",
-        aim="0 lost, 0 sent again, 503 in the meantime, nothing hangs",
-        seconds=900.0,
-    )
-    def run(world: World) -> Figure:
-        mix, streams = Mix((LONGEST, LONGEST), 1.0, 0.0), sized(20, 200)
-        with world.load(name.replace(" ", "-"), clients=streams, each=1, mix=mix) as load:
-            load.streaming(streams // 2)
-            world.kafka.kill()
-            began = time.monotonic()
-            told = _told(world)
-            time.sleep(max(0.0, seconds - (time.monotonic() - began)))
-            world.kafka.start()
-            back = time.monotonic()
-            load.join(240.0)
-        world.deployment.wait_ready()
-        books = Books(world, [load])
-        eventually(books.complete, BOOKS_S)
-        sent_on = sum(case.attempts > 1 for _, case in books.cases(load))
-        hung = metric(world, "freehold_edge_in_flight", "edge", "edge-2")
-        last = max(one.ended for one in load.asked) - back
-        found = answered(load, f"{told}; {last:.1f} after its return until the last stream was whole")
-        found.met = found.met and not sent_on and not hung
-        found.notes.append(f"{sent_on} sent to a worker again; {hung:.0f} in flight when all had ended")
-        return found
-
-
-_broker_away("F6 6 s", 6.0)
-_broker_away("F6 60 s", 60.0)
-
-
-def _told(world: World) -> str:
-    """What a new request is told while nothing can be handed on."""
-    began = time.monotonic()
-    answer = world.deployment.ask()
-    return f"{answer.status_code} after {time.monotonic() - began:.1f}"
-
-
 @drill(
     "control down",
     "control killed and away, while clients go on",
@@ -215,3 +174,23 @@ def moderation(world: World) -> Figure:
     found.notes.append(f"{len(open_)} streams were open; {len(leaked)} got text while no moderation ran")
     found.met = found.met and not leaked
     return found
+
+
+def _hangs(service: str) -> None:
+    @drill(
+        f"hang {service}",
+        f"one of two {service} replicas stopped (SIGSTOP) beyond its group's session, then continued",
+        aim="0 failed",
+    )
+    def run(world: World) -> Figure:
+        hung = sized(8.0, 10.0)
+        load = meanwhile(world, f"hang-{service}", hung + sized(4.0, 8.0))
+        moment = world.pause(f"{service}-2")
+        time.sleep(hung)
+        world.proceed()
+        load.join(150.0)
+        return answered(load, times(load, moment))
+
+
+for _service in ("tokenizer", "moderation", "billing"):
+    _hangs(_service)

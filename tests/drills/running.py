@@ -40,7 +40,7 @@ class Runner:
         result = Result(drill, None, None, 0.0)
         self.results.append(result)
         try:
-            world = self._ready_world()
+            world = self.world()
             first = len(world.loads)
             result.figure = within(drill.seconds, lambda: drill.run(world))
             within(AGAIN_S, world.again)
@@ -51,7 +51,8 @@ class Runner:
         result.took_s = time.monotonic() - began
         print(f"{drill.id}: {told(result)} [{result.took_s:.0f} s]", file=sys.stderr, flush=True)
 
-    def _ready_world(self) -> World:
+    def world(self) -> World:
+        """The one there is, made where there is none."""
         if self._world is None:
             world = World()
             try:

@@ -24,6 +24,7 @@ from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
 from shared.rpc.channel import connect
 from tests.drills.load import Load, Tenant, texts_of
 from tests.drills.visits import Visits
+from tests.drills.wire import Wire
 from tests.e2e.deployment import SERVICES, Deployment, Replica
 from tests.e2e.running import MODEL, until
 from tests.servers.kafka import Kafka
@@ -42,9 +43,7 @@ OTHER = "other"
 class World:
     """One deployment, what was asked of it, and what its database holds."""
 
-    def __init__(
-        self, *, twice: tuple[str, ...] = TWICE, prefix: str = "drills.", **environment: str
-    ) -> None:
+    def __init__(self, twice: tuple[str, ...] = TWICE, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="freehold-drills-"))
         (self.folder / "kafka").mkdir()
         self.kafka, self.postgres = Kafka(self.folder / "kafka"), Postgres()
@@ -53,9 +52,10 @@ class World:
         self._paused: set[Replica] = set()
         self.kafka.start()
         self.postgres.start()
-        self.deployment = Deployment(
-            self.folder, self.kafka.settings(prefix=prefix), self.postgres.settings(), **PACE, **environment
-        )
+        self._bootstrap = Wire(int(self.kafka.bootstrap.rpartition(":")[2]))
+        self._bootstrap.__enter__()
+        kafka = self.kafka.settings(prefix="drills.", bootstrap=f"127.0.0.1:{self._bootstrap.port}")
+        self.deployment = Deployment(self.folder, kafka, self.postgres.settings(), **PACE, **environment)
 
     def open(self) -> None:
         """Return when everything is ready and a first request was answered."""
@@ -73,6 +73,7 @@ class World:
         """End all of it and delete its data."""
         self.proceed()
         self.deployment.kill()
+        self._bootstrap.__exit__()
         self.kafka.remove()
         self.postgres.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -176,6 +177,11 @@ class World:
         for name in names:
             self.replicas[name].kill()
         return time.monotonic()
+
+    def move_broker(self) -> None:
+        """Its clients find it at another port; by what they began with, they still find it."""
+        self.kafka.move()
+        self._bootstrap.target = int(self.kafka.bootstrap.rpartition(":")[2])
 
     def servers_again(self) -> None:
         """The broker and the database run, whatever was done to them."""

@@ -62,7 +62,8 @@ class Kafka:
         # Directory and port of each controller are given when it is made: nothing has to find anything.
         self._nodes = [(_uuid(), free_port(), free_port()) for _ in range(brokers)]
         self._protocol = protocol
-        properties = [self._write(number, extra or {}) for number in range(brokers)]
+        self._extra = extra or {}
+        properties = [self._write(number) for number in range(brokers)]
         self._format(properties, users)
         for number, path in enumerate(properties):
             command = [*_JAVA, *options, "-Dorg.apache.logging.log4j.level=INFO", "-cp", f"{JARS}/*"]
@@ -114,6 +115,13 @@ class Kafka:
         self.stop(number)
         self.start(number)
 
+    def move(self, number: int = 0) -> None:
+        """Stop a broker; start it where clients have to reach it at another port, its data as it was."""
+        self.stop(number)
+        self._ports[number] = free_port()
+        self._write(number)
+        self.start(number)
+
     def pause(self, number: int = 0) -> None:
         """Let a broker hang: connections stay open and nothing answers."""
         self._brokers[number].signal_all(signal.SIGSTOP)
@@ -136,7 +144,7 @@ class Kafka:
     def _copies(self) -> int:
         return min(3, len(self._ports))
 
-    def _write(self, number: int, extra: Mapping[str, str]) -> Path:
+    def _write(self, number: int) -> Path:
         _, controller, between = self._nodes[number]
         voters = ",".join(f"127.0.0.1:{port}" for _, port, _ in self._nodes)
         listeners = {
@@ -173,7 +181,7 @@ class Kafka:
             "broker.heartbeat.interval.ms": "500",
             "controller.quorum.election.timeout.ms": "500",
             "controller.quorum.fetch.timeout.ms": "1000",
-            **extra,
+            **self._extra,
         }
         path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8")
         return path
