@@ -69,13 +69,15 @@ async def all_of(bus: Bus, topic: str) -> Reader:
     return await bus.assign(places, Start.END)
 
 
-async def gather(reader: Reader, enough: int) -> list[Record]:
-    """So many records."""
+async def gather(reader: Reader, enough: int, kind: str = "") -> list[Record]:
+    """So many records, of this type where one is named."""
     found: list[Record] = []
     async with asyncio.timeout(60):
         while len(found) < enough:
             for records in (await reader.poll(100, 0.5)).values():
-                found += records
+                found += [
+                    one for one in records if not kind or dict(one.headers).get("type") == kind.encode()
+                ]
     return found
 
 

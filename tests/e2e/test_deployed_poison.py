@@ -67,7 +67,7 @@ async def test_poison_of_a_passing_topic_is_set_aside_and_its_owner_answered(cal
                     await bus.publish(topic, value, headers, partition=partition_of(topic, places), key=b"k")
                     expected[topic, value] += times
             letters = await gather(dead, expected.total())
-            told = await gather(mine, 7)
+            told = await gather(mine, 7, "RequestFailed")
             customers.settled_down()
         assert found_in(letters) == expected
         assert all(dict(letter.headers)["reason"] for letter in letters)
@@ -168,11 +168,11 @@ async def test_what_is_said_in_anothers_name_has_no_effect(calm: Deployment, pos
             await bus.publish(topic, message.SerializeToString(), envelope.headers(), key=b"somebody")  # type: ignore[attr-defined]
 
         await say("reserves", ReserveBudget(project="p", key="k", model="m", prompt_bound=1, max_output=1))
-        (told,) = await gather(mine, 1)
+        (told,) = await gather(mine, 1, "RequestFailed")
         assert RequestFailed.FromString(told.value).code == "failed", "nobody learns another's price"
         await say("closed", RequestClosed(state=TERMINAL_STATE_COMPLETED))
         await say("closed", RequestClosed(state=TERMINAL_STATE_COMPLETED), tenant=ORGANISATION)
         await say("requests", RequestAccepted(), tenant=ORGANISATION, type="Nonsense")
-        await gather(mine, 1)
+        await gather(mine, 1, "RequestFailed")
     assert (await entries()) == before
     assert len(before) == 1
