@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from services.cli.authority import AUTHORITY, HOLDERS, Authority, Issued, now_of
+from services.cli.authority import AUTHORITY, HOLDERS, LIFE, Authority, Issued, now_of
 from services.cli.session import fail
 from shared.errors import FreeholdError
 from shared.host import system_host
@@ -51,7 +51,8 @@ _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Pa
     metavar="NAME=HOST",
     help="A host name or address that NAME is reached by, beside its own name; may be repeated.",
 )
-def make(folder: Path, also: tuple[str, ...]) -> None:
+@click.option("--renew", "renewing", is_flag=True, help="Renew as well, as `renew` does.")
+def make(folder: Path, also: tuple[str, ...], renewing: bool) -> None:
     """Make an authority and a certificate for each process in FOLDER; keep what is there."""
     more = _by_holder(also)
     with _at(folder) as (authority, now):
@@ -61,7 +62,7 @@ def make(folder: Path, also: tuple[str, ...]) -> None:
         there = set(authority.holders())
         for name in HOLDERS:
             if name in there:
-                click.echo(_line(authority.issued(name), now, "kept"))
+                _renew(authority, name, now, WITHIN_DAYS if renewing else None)
             else:
                 click.echo(_line(authority.issue(name, more[name]), now, "made"))
 
@@ -85,11 +86,7 @@ def renew(folder: Path, names: tuple[str, ...], within: int, every: bool) -> Non
     """
     with _at(folder) as (authority, now):
         for name in names or authority.holders():
-            before = authority.issued(name)
-            if every or before.not_after - now < timedelta(days=within):
-                click.echo(_line(authority.issue(name, before.names), now, "renewed"))
-            else:
-                click.echo(_line(before, now, "kept"))
+            _renew(authority, name, now, 2 * LIFE.days if every else within)
 
 
 @certs.command(name="list")
@@ -127,6 +124,15 @@ def replace_authority(folder: Path, finish: bool) -> None:
         else:
             authority.replace()
             click.echo(_line(authority.own(), now, "made"))
+
+
+def _renew(authority: Authority, name: str, now: datetime, within: int | None) -> None:
+    """`within` days; None = keep it whatever time is left."""
+    before = authority.issued(name)
+    if within is not None and before.not_after - now < timedelta(days=within):
+        click.echo(_line(authority.issue(name, before.names), now, "renewed"))
+    else:
+        click.echo(_line(before, now, "kept"))
 
 
 def _by_holder(also: Iterable[str]) -> dict[str, list[str]]:

@@ -36,19 +36,26 @@ def topics() -> None:
 
 @topics.command()
 @waiting
-def apply(wait_s: float) -> None:
+@click.option("--rights", is_flag=True, help="Give each service its rights as well; take none away.")
+def apply(wait_s: float, rights: bool) -> None:
     """Make the topics that are missing; change none that is there.
 
     Needs an administrator's rights. Where a topic is not as declared nothing is made, and every
     difference is listed with what to do about it.
     """
-    from shared.bus.kafka_topics import apply as make  # noqa: PLC0415 - `--help` needs no Kafka
+    from shared.bus.kafka_rights import bindings  # noqa: PLC0415 - `--help` needs no Kafka
+    from shared.bus.kafka_topics import apply as make  # noqa: PLC0415
+    from shared.bus.kafka_topics import grant  # noqa: PLC0415
 
     settings, declared = KafkaSettings(), load_topics("compose")
     made = _insist(lambda: make(declared, settings, system_host().clock), settings, wait_s)
     for name in made:
         click.echo(f"{name}: made")
     click.echo(f"{len(declared)} topics are as declared")
+    if rights:
+        wanted = bindings(declared, settings.prefix)
+        _insist(lambda: grant(wanted, settings), settings, wait_s)
+        click.echo(f"{len({one.principal for one in wanted})} services have their rights")
 
 
 @topics.command()

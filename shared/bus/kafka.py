@@ -7,7 +7,6 @@ consumer; what they reach into is stated there and kept by tests against a broke
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
@@ -31,13 +30,19 @@ from aiokafka.errors import (
 )
 from aiokafka.errors import for_code as error_of
 from aiokafka.producer.message_accumulator import MessageBatch
-from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest
+from aiokafka.protocol.admin import (
+    CreateAclsRequest,
+    CreateTopicsRequest,
+    DescribeConfigsRequest,
+    DescribeGroupsRequest,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition as Place
 
 from shared.bus.kafka_settings import KafkaSettings
 from shared.bus.ports import BusError, BusRefused, RecordTooLarge
+from shared.tls import TlsFiles, TlsInvalid, client_context
 
 __all__ = [
     "TOO_LARGE",
@@ -46,6 +51,7 @@ __all__ = [
     "AIOKafkaProducer",
     "ConsumerRebalanceListener",
     "ConsumerStoppedError",
+    "CreateAclsRequest",
     "CreateTopicsRequest",
     "DescribeConfigsRequest",
     "DescribeGroupsRequest",
@@ -112,14 +118,7 @@ def told(error: BaseException, doing: str) -> BusError:
 
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext:
-    at: Path | None = settings.ca
     try:
-        context = ssl.create_default_context(cafile=at and str(at))
-        if settings.certificate is not None:
-            at = settings.certificate
-            context.load_cert_chain(at, settings.key or at)
-    except OSError as error:
-        # Which of two files it is, certificate or key, the library does not say.
-        names = f"{at} with {settings.key}" if at == settings.certificate and settings.key else f"{at}"
-        raise BusRefused(f"TLS: {names}: {error.strerror or error}") from error
-    return context
+        return client_context(TlsFiles(settings.ca, settings.certificate, settings.key))
+    except TlsInvalid as error:
+        raise BusRefused(str(error)) from error

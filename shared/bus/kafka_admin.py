@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from shared.bus.kafka import (
+    CreateAclsRequest,
     CreateTopicsRequest,
     DescribeConfigsRequest,
     KafkaError,
@@ -20,6 +21,7 @@ from shared.bus.kafka import (
     options,
     told,
 )
+from shared.bus.kafka_rights import Binding
 from shared.bus.kafka_settings import KafkaSettings
 from shared.bus.ports import BusError, BusRefused
 
@@ -28,6 +30,9 @@ CONNECT_S = 5.0
 REQUEST_S = 30.0
 _TOPIC = 2
 """Of the kinds of things that have a configuration."""
+_KINDS = {"topic": 2, "group": 3, "cluster": 4}
+_OPERATIONS = {"read": 3, "write": 4, "idempotent_write": 12}
+_LITERAL, _ALLOW, _ANYWHERE = 3, 3, "*"
 _UNKNOWN, _FORBIDDEN, _EXISTS, _COPIES = 3, 29, 36, 38
 """Codes of the wire."""
 
@@ -129,6 +134,19 @@ class Admin:
             error = error_of(code)
             reason = f"the topic {name} cannot be made: {message or error.__name__}"
             raise BusError(reason) if code == _COPIES or error.retriable else BusRefused(reason)
+
+    async def allow(self, rights: Iterable[Binding]) -> None:
+        """Give these rights; those that are there stay as they are. Raises `BusRefused`, where one may not
+        or the brokers check nobody's rights.
+        """
+        for one in rights:
+            kind, operation = _KINDS[one.kind], _OPERATIONS[one.operation]
+            request = CreateAclsRequest(kind, one.name, _LITERAL, one.principal, _ANYWHERE, operation, _ALLOW)
+            answer = await self._send(request, "giving rights")
+            for code, message in answer.creation_responses:
+                if code:
+                    reason = message or error_of(code).__name__
+                    raise BusRefused(f"{one.principal} cannot be given its right to {one.name}: {reason}")
 
     def close(self) -> None:
         """Idempotent."""

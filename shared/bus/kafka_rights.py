@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from shared.bus.topics import Topics
+
+CLUSTER: Final = "kafka-cluster"
+"""The name of whatever cluster it is."""
 
 
 class Rights(NamedTuple):
@@ -38,6 +41,28 @@ def rights(topics: Topics, prefix: str = "") -> list[Rights]:
         )
         for service in sorted({*writes, *reads})
     ]
+
+
+class Binding(NamedTuple):
+    """One right as the wire has it."""
+
+    principal: str
+    kind: Literal["topic", "group", "cluster"]
+    name: str
+    operation: Literal["read", "write", "idempotent_write"]
+
+
+def bindings(topics: Topics, prefix: str = "") -> list[Binding]:
+    """All rights of all services, one by one; the same as `commands` gives."""
+    found = []
+    for one in rights(topics, prefix):
+        who = f"User:{one.service}"
+        found += [Binding(who, "topic", name, "write") for name in one.writes]
+        found += [Binding(who, "topic", name, "read") for name in one.reads]
+        found += [Binding(who, "group", name, "read") for name in one.groups]
+        if one.writes:
+            found.append(Binding(who, "cluster", CLUSTER, "idempotent_write"))
+    return found
 
 
 def commands(topics: Topics, tool: str, prefix: str = "") -> list[str]:

@@ -35,8 +35,13 @@ class KafkaSettings(Settings):
     ca: Path | None = Field(
         default=None, description="Certificates (PEM) that the brokers' are checked against; none = system's."
     )
-    certificate: Path | None = Field(default=None, description="Own certificate (PEM), for mutual TLS.")
-    key: Path | None = Field(default=None, description="Private key (PEM) of the own certificate.")
+    certificate: Path | None = Field(
+        default=None,
+        description="Own certificate (PEM), with its key unless that has a file of its own. With `SSL` it is"
+        " who one is: the brokers map its common name to the principal. Replaced files are taken over as they"
+        " come.",
+    )
+    key: Path | None = Field(default=None, description="Private key (PEM), where it is in a file of its own.")
     prefix: str = Field(
         default="",
         pattern=r"^[a-z0-9._-]{0,100}$",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from shared.bus.kafka_admin import Admin, Found, NewTopic
+from shared.bus.kafka_rights import Binding
 from shared.bus.kafka_settings import KafkaSettings
 from shared.bus.ports import BusError, BusRefused
 from shared.bus.topics import Topic, Topics
@@ -75,6 +76,15 @@ async def check(topics: Topics, settings: KafkaSettings) -> None:
             f"{name} is missing; `freehold topics apply` makes it" for name in wanted if name not in found
         ]
         _refuse([*missing, *await _differences(admin, wanted, found, settings)])
+    finally:
+        admin.close()
+
+
+async def grant(rights: Iterable[Binding], settings: KafkaSettings) -> None:
+    """Give rights; take none away. Raises `BusRefused`, `BusError` where trying again may help."""
+    admin = await Admin.open(settings)
+    try:
+        await admin.allow(rights)
     finally:
         admin.close()
 

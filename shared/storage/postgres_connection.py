@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from shared.host import Host
 from shared.storage.database import Conflict, DatabaseError, DatabaseRefused
 from shared.storage.settings import DatabaseSettings
+from shared.tls import TlsFiles, TlsInvalid, client_context
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def engine(settings: DatabaseSettings, service: str, statement_s: float | None) 
             "database": settings.name,
             "user": settings.user,
             "password": settings.password.get_secret_value(),
-            "ssl": ssl.create_default_context() if settings.tls else "prefer",
+            "ssl": _tls(settings),
             "timeout": settings.connect_timeout_s,
             "command_timeout": statement_s + PATIENCE_S if statement_s else None,
             "server_settings": {
@@ -177,6 +178,16 @@ def engine(settings: DatabaseSettings, service: str, statement_s: float | None) 
             },
         },
     )
+
+
+def _tls(settings: DatabaseSettings) -> ssl.SSLContext | str:
+    """Raises `DatabaseRefused` for files that cannot be used."""
+    if not (settings.tls or settings.ca or settings.certificate):
+        return "prefer"
+    try:
+        return client_context(TlsFiles(settings.ca, settings.certificate, settings.key))
+    except TlsInvalid as error:
+        raise DatabaseRefused(str(error)) from error
 
 
 async def dial(made: AsyncEngine, settings: DatabaseSettings, name: str) -> Link:

@@ -1,4 +1,4 @@
-"""A broker that checks who comes: TLS on both sides, SCRAM, and rights by topic."""
+"""Brokers that check who comes: TLS on both sides, rights by topic, and names by SCRAM or by certificate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shared.bus.kafka_settings import KafkaSettings
 from tests.servers.certificates import Authority
+from tests.servers.identities import House
 from tests.servers.kafka import Kafka
 
 ADMIN = "admin"
@@ -53,6 +54,36 @@ class GuardedKafka(Kafka):
             "key": self.key,
         }
         return self.settings(**{**given, **changes})
+
+
+class CertifiedKafka(Kafka):
+    """Who comes is the common name of his certificate by the house's authority."""
+
+    def __init__(self, folder: Path, house: House) -> None:
+        self.house = house
+        ca, identity, _ = house.files("kafka")
+        listener = {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(identity),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(ca),
+            "ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^CN=([a-z]+)$/$1/",
+        }
+        super().__init__(
+            folder,
+            protocol="SSL",
+            extra={
+                **{f"listener.name.clients.{name}": value for name, value in listener.items()},
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": "User:operator;User:ANONYMOUS",  # brokers among themselves, as above
+            },
+        )
+
+    def of(self, name: str, **changes: object) -> KafkaSettings:
+        """How the process of that name reaches it."""
+        ca, certificate, _ = self.house.files(name)
+        return self.settings(**{"ca": ca, "certificate": certificate, **changes})
 
 
 def password(user: str) -> str:

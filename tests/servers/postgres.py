@@ -14,13 +14,19 @@ from pathlib import Path
 import asyncpg
 from pydantic import SecretStr
 
+from services.cli.authority import CA, IDENTITY
 from shared.storage.settings import DatabaseSettings
+from tests.servers.identities import House
 from tests.servers.process import ServerFailed, ServerProcess, free_port
 
 HOME = Path(__file__).resolve().parents[2] / "build" / "postgres"
 ROLE = "freehold"
 PASSWORD = "role-password-of-the-tests"
 _ADMIN_PASSWORD = "admin-password-of-the-tests"
+_CERTIFIED = f"""
+host    all postgres 127.0.0.1/32 scram-sha-256
+hostssl all {ROLE} 127.0.0.1/32 cert map=services
+"""
 _READY = "database system is ready to accept connections"
 _START_S = 60.0
 _OTHER_USER = "nobody"
@@ -30,7 +36,10 @@ _OTHER_USER = "nobody"
 class Postgres:
     """One server; what is asked of it is a fresh database each time, owned by an ordinary role."""
 
-    def __init__(self) -> None:
+    def __init__(self, house: House | None = None) -> None:
+        """With a house, the ordinary role is only for its control, billing, audit and operator, by their
+        certificates.
+        """
         if not (HOME / "bin" / "postgres").exists():
             raise ServerFailed(f"{HOME} is missing: `make build/postgres/.done`")
         self.port = free_port()
@@ -43,7 +52,14 @@ class Postgres:
             home = Path(shutil.copytree(HOME, self._folder / "home"))
             shutil.chown(self._folder, self._user)
             self._folder.chmod(0o755)
+        self._house = house
         self._make(home)
+        if house is not None:
+            self._put_identity()
+            (self._data / "pg_hba.conf").write_text(_CERTIFIED)
+            (self._data / "pg_ident.conf").write_text(
+                "".join(f"services {name} {ROLE}\n" for name in ("control", "billing", "audit", "operator"))
+            )
         self._process = ServerProcess(
             [home / "bin" / "postgres", "-D", self._data, *self._options()],
             self._folder / "server.log",
@@ -76,6 +92,11 @@ class Postgres:
     def proceed(self) -> None:
         """Undo `pause`."""
         self._process.signal_all(signal.SIGCONT)
+
+    def renew(self) -> None:
+        """Take over the house's certificate as it is now, and run on."""
+        self._put_identity()
+        os.kill(self.pid, signal.SIGHUP)
 
     @property
     def pid(self) -> int:
@@ -115,6 +136,20 @@ class Postgres:
         finally:
             await connection.close()
 
+    def _put_identity(self) -> None:
+        assert self._house is not None
+        ca, identity, _ = self._house.files("postgres")
+        assert ca is not None
+        assert identity is not None
+        for source in (ca, identity):
+            # Its own, as it refuses a key of somebody else's.
+            part = self._folder / f"{source.name}.part"
+            part.write_bytes(source.read_bytes())
+            part.chmod(0o600)
+            if self._user is not None:
+                shutil.chown(part, self._user)
+            part.replace(self._folder / source.name)
+
     async def _create(self, name: str) -> None:
         if not await self.execute(f"SELECT FROM pg_roles WHERE rolname = '{ROLE}'"):
             await self.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
@@ -153,4 +188,8 @@ class Postgres:
             "max_connections": 250,
             "log_min_duration_statement": "1s",
         }
+        if self._house is not None:
+            identity = self._folder / IDENTITY
+            settings |= {"ssl": "on", "ssl_ca_file": self._folder / CA}
+            settings |= {"ssl_cert_file": identity, "ssl_key_file": identity}
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
