@@ -91,6 +91,10 @@ class Pulses:
         """Pulse at the next turn of the loop: others wait for a change."""
         self._wanted.set()
 
+    def own(self, service: str) -> Seen | None:
+        """The last pulse of a service of this process that was read back."""
+        return self._seen.get((service, self._host.incarnation))
+
     def alive(self, service: str) -> bool:
         """Whether any ready process of this service has been heard of lately."""
         return any(seen.ready and self._fresh(seen, SUSPECT_AFTER) for seen in self._of(service))

@@ -15,6 +15,7 @@ from services.edge.owner.unheld import Unheld
 from services.edge.states.attempts import Listed
 from services.edge.states.chain import Delta, Ending
 from services.edge.states.effects import Effects
+from services.edge.states.running import BROKEN_OFF
 from shared.bus.envelope import Envelope, UnknownType, parse_envelope
 from shared.bus.ports import Record
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved
@@ -141,12 +142,14 @@ class Handlers:
         ids, lengths = list(frame.ids), list(frame.lengths)
         if not sum(frame.text_count) == len(ids) == len(lengths):
             raise ValueError("the columns of a frame do not fit each other")
+        # Moderation took their text for the whole; elsewhere it goes on, and may match with what comes then.
+        broken_off = {end.stream for end in frame.ends if end.reason in BROKEN_OFF}
         first = 0
         for stream, start, count, text in zip(
             frame.text_stream, frame.text_index, frame.text_count, frame.text, strict=True
         ):
             after = first + count
-            if (entry := entries[stream]) is not None:
+            if (entry := entries[stream]) is not None and stream not in broken_off:
                 delta = Delta(start, ids[first:after], lengths[first:after], text)
                 effects = entry.machine.delta(
                     now, attempts[stream], choices[stream], delta, entry.answer.room

@@ -33,6 +33,8 @@ RETRY_S = 0.5
 DRAIN_S = 2.0
 """Before a stop's deadline: what still runs is broken off, so that its usage and end go out in time."""
 DRAIN_POLL_S = 0.02
+LAST_WORK_S = 0.25
+"""From the pulse that says that it stops to the last work that owners send here: it is answered, not lost."""
 
 Around = Callable[[Engine], Engine]
 
@@ -142,22 +144,30 @@ class InferenceService:
         Idempotent.
         """
         self._stopping = True
+        self._platform.pulses.send_now()
         plant = self._plant
         if plant is None:
             await self._tasks.cancel()
             return
         plant.handler.draining = True
+        await self._wait(self._said_so, deadline - DRAIN_S)
+        await self._platform.host.clock.sleep(LAST_WORK_S)
         await self._wait(lambda: not plant.generation.attempts(), deadline - DRAIN_S)
         for attempt in plant.generation.attempts():
             if not attempt.ended:
                 plant.replies.draining(attempt)
                 plant.generation.abandon(attempt)
-        await self._wait(lambda: not plant.generation.attempts() and not plant.usage.waiting, deadline)
+        await self._wait(lambda: not plant.busy, deadline)
         if self._consumer is not None:
             await self._consumer.stop(deadline)
         await self._tasks.cancel()
         self._plant = None
         await plant.worker.close()
+
+    def _said_so(self) -> bool:
+        """Whether owners hear that this worker takes nothing more; nothing was ever said without a seat."""
+        said = self._platform.pulses.own(self.name)
+        return said is None or not said.ready
 
     async def _wait(self, done: Callable[[], bool], deadline: float) -> None:
         clock = self._platform.host.clock

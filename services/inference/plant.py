@@ -50,6 +50,7 @@ class Plant(NamedTuple):
     worker: Worker
     generation: Generation
     usage: Usage
+    frames: Frames
     watch: Watch
     devices: Devices
     replies: Replies
@@ -58,6 +59,11 @@ class Plant(NamedTuple):
     consumer: Callable[[int], Consumer]
     """Of the seat with this number."""
     understand: Callable[[GenerateTokens], Work]
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs, or an end is not told yet."""
+        return bool(self.generation.attempts()) or bool(self.usage.waiting) or self.frames.waiting
 
     def run(self, tasks: Tasks) -> None:
         """Start what runs for ever."""
@@ -133,6 +139,7 @@ def assemble(
         worker,
         generation,
         usage,
+        frames,
         watch,
         devices,
         replies,

@@ -47,6 +47,10 @@ class Job:
     """Upper bound of the chain, the prefix included."""
 
 
+BROKEN_OFF = (Finish.CANCELLED, Finish.FAILED)
+"""The chain may go on elsewhere: half a code point, or the beginning of a stop, is not its last text."""
+
+
 class End(NamedTuple):
     """A choice that ended; everything it gave out came before."""
 
@@ -133,7 +137,7 @@ class Scheduler:
             self._held.add(key)
 
     def cancel(self, key: object) -> Step:
-        """End the job of this key, if it has not ended; what it held back is given out."""
+        """End the job of this key, if it has not ended; what it held back is not given out."""
         out = Step(Columns(), [])
         running = self._running.get(key)
         if running is not None:
@@ -232,7 +236,8 @@ class Scheduler:
             self._finish(running, Finish.LENGTH, out)
 
     def _finish(self, running: _Running, finish: Finish, out: Step) -> None:
-        running.output.finish(out.columns)
+        if finish not in BROKEN_OFF:
+            running.output.finish(out.columns)
         key = running.job.key
         keep = finish is not Finish.FAILED
         self.pool.close(running.part.sequence, running.ids[: running.filled], keep)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 from prometheus_client import CollectorRegistry
 
 from services.cli.embedded.assembly import Assembly
 from services.cli.embedded.platform import Embedded
 from services.cli.embedded.settings import EmbeddedSettings
+from services.edge.app import EdgeService
 from services.inference import app as inference
 from services.inference.engine import Engine
 from services.inference.engines.counting import CountingEngine
@@ -31,7 +31,7 @@ from shared.pulses import Pulses
 from shared.rpc.channel import connect
 from shared.rpc.numbers import FixedNumbers
 from shared.telemetry import Telemetry, TelemetrySettings
-from tests.e2e.running import MODEL
+from tests.integration.failover_chains import Chains
 
 
 class Wire:
@@ -124,6 +124,8 @@ class Worker:
     wire: Wire
     pulses: Pulses
     engine: CountingEngine | None = None
+    alive: bool = True
+    """Until a test ends it."""
 
     @property
     def running(self) -> int:
@@ -144,6 +146,7 @@ class World(Embedded):
         """Further settings are the workers'."""
         self._worker_settings = InferenceSettings(engine=engine).model_copy(update=settings)
         self._platform: Platform | None = None
+        self.chains: Chains | None = None
         self.workers: list[Worker] = []
         super().__init__(
             EmbeddedSettings(home=home, engine=engine, http_port=0, grpc_port=0, stop_grace_s=4.0),
@@ -154,7 +157,16 @@ class World(Embedded):
 
     async def _start(self, platform: Platform, assembly: Assembly) -> None:
         self._platform = platform
+        self.chains = await Chains.listen(platform.bus)
         await super()._start(platform, Staffed(assembly, self))  # type: ignore[arg-type]
+
+    async def begin_edge(self, assembly: Assembly) -> None:
+        """The edge is another process too."""
+        self.edge_wire, platform = self._apart()
+        self._edge_pulses = platform.pulses
+        self.front = copy(assembly)
+        self.front._platform = platform
+        await platform.pulses.start()
 
     async def hire(self) -> Worker:
         """One more worker, in a seat of its own; it is not ready yet."""
@@ -164,13 +176,7 @@ class World(Embedded):
         return worker
 
     def _build(self) -> Worker:
-        assert self._platform is not None
-        shared = self._platform
-        host = replace(shared.host, incarnation=shared.host.random.getrandbits(64))
-        wire = Wire(shared.bus)
-        pulses = Pulses(wire, host)
-        telemetry = Telemetry(host, TelemetrySettings(), CollectorRegistry())
-        platform = Platform(host, wire, telemetry, shared.configuration, shared.config, pulses)
+        wire, platform = self._apart()
 
         def around(engine: Engine) -> Engine:
             worker.engine = CountingEngine(engine)
@@ -178,15 +184,39 @@ class World(Embedded):
 
         seats = FixedNumbers(seats=[len(self.workers)])
         service = inference.build(self._worker_settings, platform, load_topics("embedded"), seats, around)
-        worker = Worker(service, wire, pulses)
+        worker = Worker(service, wire, platform.pulses)
         self.workers.append(worker)
         return worker
+
+    def _apart(self) -> tuple[Wire, Platform]:
+        """What a process of its own has: an incarnation, a wire to the bus, pulses."""
+        assert self._platform is not None
+        shared = self._platform
+        host = replace(shared.host, incarnation=shared.host.random.getrandbits(64))
+        wire = Wire(shared.bus)
+        telemetry = Telemetry(host, TelemetrySettings(), CollectorRegistry())
+        pulses = Pulses(wire, host)
+        return wire, Platform(host, wire, telemetry, shared.configuration, shared.config, pulses)
 
     async def stop(self) -> None:
         for worker in self.workers:
             worker.wire.mend()
             await worker.stop(self._host.clock.monotonic() + 2.5)
+        self.edge_wire.mend()
         await super().stop()
+        await self._edge_pulses.stop(0.0)
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """Bytes of each id."""
+        engine = self.workers[0].engine
+        assert engine is not None
+        return engine.vocabulary.pieces
+
+    @property
+    def heard(self) -> int:
+        """Workers that the edge may send to."""
+        return len(self._edge_pulses.workers())
 
     async def entries(self, requests: Iterable[str], seconds: float = 60.0) -> dict[str, Any]:
         """The ledger's entries of these requests, once all are settled."""
@@ -217,60 +247,8 @@ class Staffed:
         found = [one for one in await self._assembly.others() if one.name != "inference"]
         for _ in range(2):
             await self._world.hire()
+        await self._world.begin_edge(self._assembly)
         return found
 
-
-def body(prompt: str, tokens: int, **changes: Any) -> dict[str, Any]:
-    """An OpenAI chat request."""
-    return {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": tokens,
-        "temperature": 0.0,
-        **changes,
-    }
-
-
-@dataclass
-class Told:
-    """What a client was told of one request."""
-
-    request: str
-    text: str
-    tokens: int
-    """As the answer's usage counts them."""
-    whole: bool
-    """Whether it ended as it should: a stream by `[DONE]`."""
-    error: str = ""
-
-
-async def ask(client: httpx.AsyncClient, asked: Mapping[str, Any]) -> Told:
-    """One request, plain or streamed, to its end."""
-    if not asked.get("stream"):
-        answer = await client.post("/chat/completions", json=asked)
-        if not answer.is_success:
-            return Told(answer.headers["x-request-id"], "", 0, False, answer.text)
-        found = answer.json()
-        text = found["choices"][0]["message"]["content"]
-        return Told(answer.headers["x-request-id"], text, found["usage"]["completion_tokens"], True)
-    told = Told("", "", 0, False)
-    async with client.stream("POST", "/chat/completions", json=asked) as response:
-        told.request = response.headers["x-request-id"]
-        async for line in response.aiter_lines():
-            if line == "data: [DONE]":
-                told.whole = True
-            elif line.startswith("data: "):
-                _take(told, json.loads(line.removeprefix("data: ")))
-            elif line.startswith("{"):
-                told.error = line
-    return told
-
-
-def _take(told: Told, event: dict[str, Any]) -> None:
-    if "error" in event:
-        told.error = json.dumps(event["error"])
-        return
-    for choice in event["choices"]:
-        told.text += choice["delta"].get("content") or ""
-    if event.get("usage"):
-        told.tokens = event["usage"]["completion_tokens"]
+    def edge(self) -> EdgeService:
+        return self._world.front.edge()

@@ -47,6 +47,12 @@ class SteppedClock:
         self._now = until
         await settled()
 
+    def leap(self, seconds: float) -> None:
+        """Stand still for so long as a stopped process does: every sleep that is due then ends late."""
+        self._now += seconds
+        self._sleeping = [(max(at, self._now), number, waiter) for at, number, waiter in self._sleeping]
+        heapq.heapify(self._sleeping)
+
 
 async def settled() -> None:
     """Let the loop run until nothing moves without time."""
@@ -54,8 +60,8 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Return once the condition holds: for what a thread does."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is awaited has no event to wait for
             await asyncio.sleep(0.001)

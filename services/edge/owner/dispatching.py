@@ -17,6 +17,9 @@ WORKER = "inference"
 PATIENCE_S = 5.0
 """How long smaller requests may overtake one that needs more than is free; then a worker's room is kept."""
 
+QUIET_AFTER = 2
+"""Own pulses read back since a worker's last: one of its own is missing."""
+
 Placed = Callable[[Entry, Seat], None]
 
 
@@ -38,7 +41,9 @@ class Dispatcher:
         load = seen.load
         if seen.service == WORKER and seen.ready and load is not None and load.seat < self._most_seats:
             self._seats.hear(seen.incarnation, load)
-        self._seats.keep(self._pulses.workers())
+        workers, now = self._pulses.workers(), self._pulses.own_read
+        quiet = [number for number, heard in workers.items() if now - heard.at_own >= QUIET_AFTER]
+        self._seats.keep(workers, quiet)
 
     def serving(self, model: Model) -> bool:
         """Whether any live worker has the model."""

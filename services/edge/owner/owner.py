@@ -33,7 +33,10 @@ TICK_S = 0.1
 """How exact the table's times are."""
 SLOW_TICKS = 10
 """Ticks between two looks at what changes slowly: keys, suspects, pools."""
-DRAIN_SHARE = 0.5
+STILL_S = 1.0
+"""Between two sweeps: the process was stopped, or starved. What came meanwhile is read for as long before
+anything is found late."""
+DRAIN_SHARE = 0.8
 """Of a stop's time: what requests in flight may use to end by themselves."""
 WAIT_S = 0.02
 LANES = 4
@@ -187,15 +190,19 @@ class Owner:
             self._keys_changed = True
 
     async def _sweep(self) -> None:
-        turn = 0
+        turn, before, heard_at = 0, self._clock.monotonic(), 0.0
         while True:
             await self._clock.sleep(TICK_S)
             turn += 1
             now = self._clock.monotonic()
+            if now - before >= STILL_S:
+                log.warning("the process stood still for %.1f s", now - before)
+                heard_at = now + STILL_S
+            before = now
             self._tell_readiness()
             self._dispatcher.look(now)
-            for entry in self._in_flight.all():
-                self._carrier.apply(entry, entry.machine.tick(now, self._dispatcher.seat_seen(entry)), now)
+            if now >= heard_at:
+                self._tick(now)
             if self._keys_changed or turn % SLOW_TICKS == 0:
                 self._keys_changed = False
                 self._end_unlawful(now)
@@ -203,6 +210,10 @@ class Owner:
                 self._look_slowly(now)
             self._carrier.insistence.retry()
             self._carrier.pump(now)
+
+    def _tick(self, now: float) -> None:
+        for entry in self._in_flight.all():
+            self._carrier.apply(entry, entry.machine.tick(now, self._dispatcher.seat_seen(entry)), now)
 
     def _tell_readiness(self) -> None:
         ready = self.readiness().ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from shared.contracts.freehold.platform.v1.pulse_pb2 import WorkerLoad
@@ -41,6 +41,7 @@ class Seat:
         "my_cells",
         "my_slots",
         "number",
+        "quiet",
         "rejecting",
         "served",
         "slots",
@@ -52,6 +53,8 @@ class Seat:
         self.my_cells = 0
         """What this owner's running attempts hold. Its dispatches may cross a pulse that was taken before
         they came, so this bounds what is free beside the pulse."""
+        self.quiet = False
+        """Whether a pulse of it is missing: it may be dead, so others are preferred."""
         self.claimant: object = None
         """For whom alone its room is kept; None = nobody."""
         self.hear(load)
@@ -64,6 +67,7 @@ class Seat:
         self.free_slots = load.free_slots
         self.free_cells = load.free_cells
         self.rejecting = False
+        self.quiet = False
         self.served = {(model.name, model.weights_digest, model.tokenizer_digest) for model in load.models}
 
     @property
@@ -104,11 +108,13 @@ class Seats:
     def __len__(self) -> int:
         return len(self._seats)
 
-    def keep(self, alive: Iterable[int]) -> None:
-        """Forget every worker that is not among these."""
-        living = set(alive)
-        for incarnation in [number for number in self._seats if number not in living]:
+    def keep(self, alive: Collection[int], quiet: Collection[int] = ()) -> None:
+        """Forget every worker that is not alive, and send to quiet ones only what no other takes."""
+        for incarnation in [number for number in self._seats if number not in alive]:
             del self._seats[incarnation]
+        for incarnation in quiet:
+            if seat := self._seats.get(incarnation):
+                seat.quiet = True
 
     def serving(self, model: str, weights_digest: str) -> bool:
         """Whether any live worker has this model."""
@@ -137,7 +143,9 @@ class Seats:
         return max((seat.cells for seat in self._seats.values() if seat.serves(need)), default=0)
 
     def choose(self, need: Need, who: object = None) -> Seat | None:
-        """A worker with room: the one that had the same prefix last, else the one with most free slots."""
+        """A worker with room, best one that is not quiet: the one that had the same prefix last, else the one
+        with most free slots.
+        """
         with_room = [
             seat
             for seat in self._seats.values()
@@ -146,7 +154,10 @@ class Seats:
         if len(with_room) < 2:
             return with_room[0] if with_room else None
         last = self._last.get(need.prefix)
-        return max(with_room, key=lambda seat: (seat.incarnation == last, seat.room, seat.free_cells))
+        return max(
+            with_room,
+            key=lambda seat: (not seat.quiet, seat.incarnation == last, seat.room, seat.free_cells),
+        )
 
     def claim(self, need: Need, who: object) -> None:
         """Keep the room of one worker for a request that small ones have overtaken for too long: what ends

@@ -23,7 +23,8 @@ from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 
 GAP_S = 2.0
 
-_BROKEN_OFF = (outcome.FINISH_REASON_FAILED, outcome.FINISH_REASON_CANCELLED)
+BROKEN_OFF = (outcome.FINISH_REASON_FAILED, outcome.FINISH_REASON_CANCELLED)
+"""Of an `End` whose chain goes on elsewhere."""
 _NO_ROOM = (REJECT_REASON_FULL, REJECT_REASON_CELLS)
 
 
@@ -102,7 +103,7 @@ class Running(Preparing):
         choice = self.choices[number]
         if choice.ended:
             return NOTHING
-        if end.reason in _BROKEN_OFF:
+        if end.reason in BROKEN_OFF:
             return self._lose(now)
         self.attempts[-1].vetted()
         choice.end(now, end._replace(stop=self.attempts[-1].from_index[number] + end.stop))

@@ -64,12 +64,12 @@ class Watch:
 
     def _rest(self, lane: Lane, attempts: list[Attempt], now: float) -> None:
         standing = lane.sent_at is not None and now - lane.sent_at >= STANDING_S
-        if standing == (lane in self._resting):
-            return
-        if standing:
+        rested = lane in self._resting
+        if standing and not rested:
             log.warning("frames for lane %d are not acknowledged: its attempts rest", lane.lane)
             self._resting.add(lane)
-        else:
+        elif rested and not standing:
             self._resting.discard(lane)
-        for attempt in attempts:
-            self._generation.rest(attempt, standing)
+        if standing or rested:  # at every look: attempts are taken meanwhile
+            for attempt in attempts:
+                self._generation.rest(attempt, standing)

@@ -113,6 +113,11 @@ class Lane:
         """Since when a frame has been on its way; None = all are acknowledged."""
         self.closed = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything was gathered, or sent and not acknowledged."""
+        return bool(self._dirty) or self.sent_at is not None
+
     def touch(self, stream: Stream, urgent: bool) -> None:
         """See `Outlet.touch`."""
         self._dirty[stream] = None
@@ -161,6 +166,11 @@ class Frames:
     def lanes(self) -> list[Lane]:
         """All that are known."""
         return list(self._lanes.values())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything was gathered, or sent and not acknowledged."""
+        return any(lane.busy for lane in self._lanes.values())
 
     def close(self, lane: Lane) -> None:
         """The owner is gone, or has nothing more here: nothing is sent to it any more."""

@@ -113,6 +113,17 @@ def test_a_worker_that_is_gone_is_forgotten() -> None:
     seats.reject(1)
 
 
+def test_a_quiet_worker_gets_what_no_other_takes_until_it_pulses_again() -> None:
+    seats = Seats()
+    seats.hear(1, load(slots=9))
+    seats.hear(2, load(slots=1))
+    seats.keep([1, 2], quiet=[1])
+    assert [chosen(seats, need()) for _ in range(2)] == [2, 1]
+    seats.hear(1, load(slots=9))
+    seats.hear(2, load(slots=1))
+    assert chosen(seats, need()) == 1
+
+
 def test_room_can_be_kept_on_one_worker_for_one_request() -> None:
     seats = Seats()
     seats.hear(1, load(slots=4, cells=400, free_cells=300))

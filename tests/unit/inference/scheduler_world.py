@@ -15,9 +15,9 @@ GREEDY = Sampling()
 class RecordingEngine(SyntheticEngine):
     """Counts what it is given, and fails or ends sequences when told."""
 
-    def __init__(self, **sizes: int) -> None:
+    def __init__(self, words: Sequence[int] = range(97, 123), **sizes: int) -> None:
         defaults = {"context": 512, "cells": 2_048, "sequences": 12, "batch": 128}
-        super().__init__(VOCABULARY, words=range(97, 123), **{**defaults, **sizes})
+        super().__init__(VOCABULARY, words=words, **{**defaults, **sizes})
         self.batches: list[list[tuple[object, int, int]]] = []
         self.fail_next = False
         self.end_at: dict[object, int] = {}

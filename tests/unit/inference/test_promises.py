@@ -198,7 +198,12 @@ async def test_200_abandoned_streams_bill_what_the_engine_drew() -> None:
         heard = {request: one.ears.of(request) for request in requests}
         billed = {request: one.usage[0].choices[0].generated for request, one in heard.items()}
         assert billed == drawn
-        assert {request: len(one.ids.get(0, ())) for request, one in heard.items()} == drawn
+        for request, one_heard in heard.items():
+            held = drawn[request] - len(one_heard.ids.get(0, ()))
+            cancelled = one_heard.ends[0].reason == outcome.FINISH_REASON_CANCELLED
+            assert 0 <= held <= (2 if cancelled else 0), (
+                "what may be the beginning of a stop is not given out"
+            )
         assert all(len(one.usage) == 1 for one in heard.values())
         assert len({one.ends[0].reason for one in heard.values()}) > 1
 

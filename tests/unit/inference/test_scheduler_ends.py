@@ -33,7 +33,7 @@ def test_a_stop_ends_and_its_ids_are_counted() -> None:
     assert got.ends["cut"].generated == end
 
 
-def test_what_a_stop_held_back_comes_out_on_cancel() -> None:
+def test_what_a_stop_held_back_does_not_come_out_where_the_job_is_broken_off() -> None:
     engine = RecordingEngine()
     scheduler = Scheduler(engine, 1, 64)
     scheduler.submit(job("plain"))
@@ -44,8 +44,24 @@ def test_what_a_stop_held_back_comes_out_on_cancel() -> None:
     got.take(scheduler.step())
     assert "held" not in got.ids
     got.take(scheduler.cancel("held"))
-    assert got.ids["held"] == plain.ids["plain"][:1]
-    assert got.text["held"] == first
+    assert "held" not in got.ids, "the chain may go on elsewhere, and the stop with it"
+    assert (got.ends["held"].finish, got.ends["held"].generated) == (Finish.CANCELLED, 1)
+
+
+def test_half_a_code_point_does_not_come_out_where_the_job_is_broken_off() -> None:
+    scheduler = Scheduler(RecordingEngine(words=(0xC3,)), 1, 64)
+    scheduler.submit(job("half"))
+    got = Collected()
+    got.take(scheduler.step())
+    got.take(scheduler.cancel("half"))
+    assert got.text == {}
+    assert got.ends["half"].generated == 1
+
+
+def test_a_resumed_job_finishes_the_code_point_that_its_prefix_began() -> None:
+    scheduler = Scheduler(RecordingEngine(words=(0xA9,)), 1, 64)
+    scheduler.submit(job("half", prefix=(97, 0xC3), most=3))
+    assert Collected().run(scheduler).text["half"] == "é"
 
 
 def test_the_context_bounds_a_chain() -> None:
