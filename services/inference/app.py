@@ -78,7 +78,7 @@ class InferenceService:
             self._plant = plant = await self._build(manifest, self._manifest)
         except (LoadError, ManifestError) as error:
             raise FreeholdError(Kind.NOT_READY, str(error)) from error
-        plant.run(self._tasks)
+        plant.run(self._tasks, self._platform.host.clock, self._settings.stalled_s)
         self._tasks.spawn(self._take_seat(plant), "seat")
 
     async def _build(self, manifest: Manifest, served: Manifest) -> Plant:

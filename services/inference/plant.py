@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from services.inference import stalling
 from services.inference.attempts.admission import Admission
 from services.inference.attempts.asking import understand
 from services.inference.attempts.attempt import Attempt, Work
@@ -28,6 +29,7 @@ from services.inference.worker import Worker
 from shared.bus.consumer import Assigned, Consumer
 from shared.bus.ports import Start, TopicPartition
 from shared.bus.topics import Topics
+from shared.clock import Clock
 from shared.contracts.freehold.edge.v1.events_pb2 import GenerateTokens
 from shared.executor import Executor
 from shared.lifecycle import Tasks
@@ -65,9 +67,10 @@ class Plant(NamedTuple):
         """Whether anything runs, or an end is not told yet."""
         return bool(self.generation.attempts()) or bool(self.usage.waiting) or self.frames.waiting
 
-    def run(self, tasks: Tasks) -> None:
-        """Start what runs for ever."""
+    def run(self, tasks: Tasks, clock: Clock, stalled_s: float) -> None:
+        """Start what runs for ever. An engine that is in one step for `stalled_s` is given up."""
         tasks.spawn(self.worker.run(self.generation.on_steps), "engine")
+        tasks.spawn(stalling.watch(self.worker, clock, stalled_s), "stall")
         tasks.spawn(self.usage.run(self._durable), "usage")
         tasks.spawn(self.watch.run(), "watch")
         tasks.spawn(self.reports.run(), "reports")

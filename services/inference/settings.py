@@ -61,6 +61,12 @@ class InferenceSettings(Settings):
         description="Tokens of a step, running sequences included. More takes prompts in faster, fewer "
         "cancels and streams smoother; 0 = 64 with llama, 8,192 with synthetic.",
     )
+    stalled_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds of one step after which the engine is given up: what runs goes on elsewhere, "
+        "and the worker is not ready until it is restarted. More than the slowest step takes.",
+    )
     tokens_per_second: float = Field(
         default=0.0, ge=0.0, description="Pace of each synthetic sequence; 0 = as fast as possible."
     )

@@ -39,6 +39,11 @@ class Worker:
         self._pace = engine.capabilities.step_seconds
         self._commands: deque[Callable[[], Step | None]] = deque()
         self._wake = asyncio.Event()
+        self._turns = 0
+        self.turn = 0
+        """Number of the turn that the engine's thread is at, read anywhere; 0 = at none."""
+        self.stalled = False
+        """Set once the engine is given up in a step."""
         self.steps = 0
         """Steps of the engine so far, read anywhere."""
         self.busy_seconds = 0.0
@@ -92,8 +97,17 @@ class Worker:
 
     def _turn(self, most: int = TURN_STEPS) -> tuple[list[Step], bool]:
         """On the engine's thread: obey, and step while it is quick. Results, and whether there is more."""
+        self._turns += 1
+        self.turn = self._turns
+        begun = self._clock.monotonic()
+        try:
+            return self._take_steps(begun, most), self._scheduler.busy
+        finally:
+            self.busy_seconds += self._clock.monotonic() - begun
+            self.turn = 0
+
+    def _take_steps(self, begun: float, most: int) -> list[Step]:
         results = []
-        begun = now = self._clock.monotonic()
         for _ in range(most):
             while self._commands:
                 found = self._commands.popleft()()
@@ -103,13 +117,15 @@ class Worker:
                 break
             results.append(self._scheduler.step())
             self.steps += 1
-            now = self._clock.monotonic()
-            if now >= begun + TURN_S:
+            if self._clock.monotonic() >= begun + TURN_S:
                 break
-        self.busy_seconds += now - begun
-        return results, self._scheduler.busy
+        return results
 
     async def close(self) -> None:
-        """Release the engine, once `run` has been cancelled."""
+        """Release the engine, once `run` has been cancelled; not one that does not come back from a step:
+        its thread ends with the process.
+        """
+        if self.stalled:
+            return
         await self._executor.run(self._engine.close)
         self._executor.close()

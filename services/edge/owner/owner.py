@@ -32,7 +32,7 @@ SERVICE = "edge"
 TICK_S = 0.1
 """How exact the table's times are."""
 SLOW_TICKS = 10
-"""Ticks between two looks at what changes slowly: keys, suspects, pools."""
+"""Ticks between two looks at what changes slowly: keys, pools."""
 STILL_S = 1.0
 """Between two sweeps: the process was stopped, or starved. What came meanwhile is read for as long before
 anything is found late."""
@@ -182,7 +182,10 @@ class Owner:
     def _hear(self, seen: Seen) -> None:
         self._dispatcher.hear(seen)
         self._acceptance.hear()
-        self._carrier.pump(self._clock.monotonic())
+        now = self._clock.monotonic()
+        if seen.incarnation == self._platform.host.incarnation:  # the measure of silence
+            self._lose_suspects(now)
+        self._carrier.pump(now)
 
     def _configured(self, kind: str, identifier: str) -> None:
         del identifier
@@ -232,11 +235,13 @@ class Owner:
             if not lawful[identifier]:
                 self._carrier.apply(entry, entry.machine.left("key_revoked"), now)
 
-    def _look_slowly(self, now: float) -> None:
+    def _lose_suspects(self, now: float) -> None:
         suspect = self._platform.pulses.suspect
         for entry in self._in_flight.all():
             if entry.worker and suspect(entry.worker):
                 self._carrier.apply(entry, entry.machine.suspected(now, entry.worker), now)
+
+    def _look_slowly(self, now: float) -> None:
         for entry in self._dispatcher.unfit():
             self._carrier.apply(entry, entry.machine.unfit(), now)
         self._unheld.keep(self._platform.pulses.workers())

@@ -46,6 +46,7 @@ class Generation:
         self._on_failed = on_failed
         self._tombstones = Tombstones(host.clock.monotonic())
         self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._broken = False
         self.admission = admission
 
     def attempts(self) -> list[Attempt]:
@@ -127,7 +128,9 @@ class Generation:
             self._worker.hold(stream, held)
 
     def on_steps(self, steps: list[Step]) -> None:
-        """Give out what the engine's thread brought."""
+        """Give out what the engine's thread brought; nothing once it was given up."""
+        if self._broken:
+            return
         outlets: dict[Outlet, None] = {}
         now = self._clock.monotonic()
         for step in steps:
@@ -191,7 +194,8 @@ class Generation:
             outlet.poke(now)
 
     def fail_all(self) -> None:
-        """The engine's thread is broken: what runs has ended with what was given out."""
+        """The engine's thread is broken, or stuck: what runs has ended with what was given out."""
+        self._broken = True
         for attempt in self.attempts():
             if attempt.ended:
                 continue

@@ -1,5 +1,7 @@
 """A worker that is not ready yet, fails, breaks or stops, as its owner and billing know it."""
 
+import threading
+
 from services.inference.engine import Engine, EngineError
 from services.inference.engines.counting import CountingEngine
 from shared.bus.envelope import parse_envelope
@@ -68,6 +70,36 @@ async def test_a_broken_engine_ends_what_runs_and_is_not_ready() -> None:
         await one.work(late := one.request(), asking())
         await one.ears.until(lambda: one.ears.of(late).replies)
         assert one.ears.of(late).replies == [events.WorkRejected(reason=events.REJECT_REASON_FULL)]
+
+
+async def test_an_engine_that_does_not_come_back_from_a_step_is_given_up() -> None:
+    hanging, released = threading.Event(), threading.Event()
+
+    class HangingEngine(CountingEngine):
+        def step(self, parts):  # type: ignore[no-untyped-def]
+            if hanging.is_set():
+                released.wait()
+            return super().step(parts)
+
+    try:
+        settings = with_settings(tokens_per_second=100.0, stalled_s=2.0)
+        async with world(settings, around=HangingEngine) as one:
+            request = one.request()
+            await one.work(request, asking(max_output=1_000))
+            heard = one.ears.of(request)
+            await one.ears.until(lambda: heard.ids)
+            hanging.set()
+            await one.ended(request)
+            assert heard.replies[-1] == events.WorkFailed(reason=events.FAIL_REASON_ENGINE)
+            assert heard.usage[0].choices[0].generated == len(heard.ids[0])
+            assert "has not come back" in one.service.readiness().reason
+            released.set()
+            await one.work(late := one.request(), asking())
+            await one.ears.until(lambda: one.ears.of(late).replies)
+            assert one.ears.of(late).replies == [events.WorkRejected(reason=events.REJECT_REASON_FULL)]
+            assert len(heard.usage) == 1
+    finally:
+        released.set()
 
 
 async def test_a_stop_tells_owners_that_it_drains_and_loses_no_usage() -> None:
