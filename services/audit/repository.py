@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from services.audit import tables
 from services.audit.facts import Fact
 from services.audit.stream import Gap, Stream
 from services.audit.tlog.merkle import leaf_hash
-from services.audit.tlog.tiles import WIDTH, ReadTile, extend
+from services.audit.tlog.tiles import ReadTile, extend
 from shared.bus.ports import Record
-from shared.storage.sql import alone, storable
+from shared.storage.sql import alone, change, insertion, keys, query, storable, write
 
 _HEAD = 1
 _REASON = 500
-_BATCH = 500
-"""Names in one IN list; SQLite allows many more, PostgreSQL plans this many well."""
 
 
 class Head(NamedTuple):
@@ -49,20 +47,18 @@ class Leaf(NamedTuple):
 def make_head(connection: Connection) -> None:
     """Begin an empty log, where there is none yet."""
     alone(connection, "head")
-    if connection.execute(select(tables.head.c.id)).first() is None:
-        connection.execute(insert(tables.head).values(id=_HEAD, size=0, checkpoint=""))
+    write(connection, _MAKE_HEAD, [(_HEAD, 0, "")])
 
 
 def read_head(connection: Connection, *, lock: bool = False) -> Head:
     """The log's head; with `lock`, no other transaction moves it before this one ends."""
-    statement = select(tables.head.c.size, tables.head.c.checkpoint)
-    row = connection.execute(statement.with_for_update() if lock else statement).one()
-    return Head(int(row.size), row.checkpoint)
+    ((size, checkpoint),) = query(connection, _LOCKED_HEAD if lock else _READ_HEAD)
+    return Head(size, checkpoint)
 
 
 def store_checkpoint(connection: Connection, note: str) -> None:
     """Remember what was signed last."""
-    connection.execute(update(tables.head).values(checkpoint=note))
+    change(connection, "UPDATE head SET checkpoint = ?", (note,))
 
 
 def append(connection: Connection, facts: Sequence[Fact], now_ns: int) -> int:
@@ -70,21 +66,24 @@ def append(connection: Connection, facts: Sequence[Fact], now_ns: int) -> int:
     if not facts:
         return 0
     size = read_head(connection, lock=True).size
-    known = read_streams(connection, list(dict.fromkeys(fact.stream for fact in facts)))
+    names = list(dict.fromkeys(fact.stream for fact in facts))
+    known = read_streams(connection, names)
     before = {name: list(stream.gaps) for name, stream in known.items()}
-    found = {fact.stream: known.get(fact.stream) or Stream() for fact in facts}
+    found = {name: known.get(name) or Stream() for name in names}
     fresh = [fact for fact in facts if found[fact.stream].take(fact.seq, now_ns)]
     if not fresh:
         return 0
-    connection.execute(
-        insert(tables.leaves),
-        [{"number": size + place, **fact._asdict()} for place, fact in enumerate(fresh)],
-    )
+    write(connection, _INSERT_LEAF, [(number, *fact) for number, fact in enumerate(fresh, size)])
     _write_tiles(connection, size, [leaf_hash(fact.entry) for fact in fresh])
-    for name, stream in found.items():
-        _write_stream(connection, name, stream, known=name in known, gaps=before.get(name, []))
-    connection.execute(update(tables.head).values(size=size + len(fresh)))
+    _write_streams(connection, found, before)
+    change(connection, "UPDATE head SET size = ?", (size + len(fresh),))
     return len(fresh)
+
+
+_MAKE_HEAD: Final = insertion(tables.head, "ON CONFLICT DO NOTHING")
+_READ_HEAD: Final = "SELECT size, checkpoint FROM head"
+_LOCKED_HEAD: Final = f"{_READ_HEAD} FOR UPDATE"
+_INSERT_LEAF: Final = insertion(tables.leaves)
 
 
 def park(connection: Connection, record: Record, reason: str) -> None:
@@ -104,13 +103,14 @@ def park(connection: Connection, record: Record, reason: str) -> None:
 
 def read_streams(connection: Connection, names: Sequence[str]) -> dict[str, Stream]:
     """The streams of these names that have begun."""
-    found: dict[str, Stream] = {}
-    for start in range(0, len(names), _BATCH):
-        part = names[start : start + _BATCH]
-        for row in connection.execute(select(tables.streams).where(tables.streams.c.name.in_(part))):
-            found[row.name] = Stream(int(row.next))
-        for row in connection.execute(select(tables.gaps).where(tables.gaps.c.stream.in_(part))):
-            found[row.stream].gaps.append(Gap(row.first, row.last, row.since_ns))
+    rows = query(connection, "SELECT name, next FROM streams WHERE name = ANY(?)", keys(names))
+    found = {name: Stream(following) for name, following in rows}
+    for stream, first, last, since_ns in query(
+        connection,
+        "SELECT stream, first, last, since_ns FROM gaps WHERE stream = ANY(?) ORDER BY stream, first",
+        keys(names),
+    ):
+        found[stream].gaps.append(Gap(first, last, since_ns))
     return found
 
 
@@ -128,21 +128,22 @@ def tile_reader(connection: Connection) -> ReadTile:
 
     def read(level: int, number: int) -> bytes:
         if (level, number) not in cache:
-            where = (tables.tiles.c.level == level) & (tables.tiles.c.number == number)
-            content = connection.execute(select(tables.tiles.c.hashes).where(where)).scalar()
-            if content is None:
+            rows = query(connection, _READ_TILE, (level, number))
+            if not rows:
                 raise ValueError(f"tile {level}/{number} is missing")
-            cache[level, number] = bytes(content)
+            cache[level, number] = bytes(rows[0][0])
         return cache[level, number]
 
     return read
 
 
+_READ_TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
+_READ_ENTRIES: Final = "SELECT entry FROM leaves WHERE number >= ? AND number < ? ORDER BY number"
+
+
 def read_entries(connection: Connection, first: int, stop: int) -> list[bytes]:
     """Entries of the leaves `[first, stop)`. Raises `ValueError` where one is missing."""
-    number = tables.leaves.c.number
-    statement = select(tables.leaves.c.entry).where(number >= first, number < stop).order_by(number)
-    entries = [bytes(entry) for entry in connection.execute(statement).scalars()]
+    entries = [bytes(entry) for (entry,) in query(connection, _READ_ENTRIES, (first, stop))]
     if len(entries) != stop - first:
         raise ValueError(f"of the leaves from {first} to {stop} only {len(entries)} are there")
     return entries
@@ -158,36 +159,21 @@ def find_request(connection: Connection, request: str) -> Leaf | None:
 
 def _write_tiles(connection: Connection, size: int, hashes: Sequence[bytes]) -> None:
     changed = extend(tile_reader(connection), size, hashes)
-    begun = {(level, number) for level, number in changed if size >> 8 * level > number * WIDTH}
-    if begun:
-        where = (tables.tiles.c.level == bindparam("at_level")) & (
-            tables.tiles.c.number == bindparam("at_number")
-        )
-        connection.execute(
-            update(tables.tiles).where(where).values(hashes=bindparam("content")),
-            [
-                {"at_level": level, "at_number": number, "content": changed[level, number]}
-                for level, number in begun
-            ],
-        )
-    rows = [
-        {"level": level, "number": number, "hashes": content}
-        for (level, number), content in changed.items()
-        if (level, number) not in begun
-    ]
-    if rows:
-        connection.execute(insert(tables.tiles), rows)
+    write(connection, _KEEP_TILE, [(*place, content) for place, content in changed.items()])
 
 
-def _write_stream(connection: Connection, name: str, stream: Stream, *, known: bool, gaps: list[Gap]) -> None:
-    if known:
-        where = tables.streams.c.name == name
-        connection.execute(update(tables.streams).where(where).values(next=stream.next))
-    else:
-        connection.execute(insert(tables.streams).values(name=name, next=stream.next))
-    if stream.gaps != gaps:
-        connection.execute(delete(tables.gaps).where(tables.gaps.c.stream == name))
-        if stream.gaps:
-            connection.execute(
-                insert(tables.gaps), [{"stream": name, **gap._asdict()} for gap in stream.gaps]
-            )
+def _write_streams(
+    connection: Connection, streams: Mapping[str, Stream], before: Mapping[str, list[Gap]]
+) -> None:
+    write(connection, _KEEP_STREAM, [(name, stream.next) for name, stream in streams.items()])
+    other = [name for name, stream in streams.items() if stream.gaps != before.get(name, [])]
+    if other:
+        change(connection, "DELETE FROM gaps WHERE stream = ANY(?)", keys(other))
+        write(connection, _INSERT_GAP, [(name, *gap) for name in other for gap in streams[name].gaps])
+
+
+_KEEP_TILE: Final = insertion(
+    tables.tiles, "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"
+)
+_KEEP_STREAM: Final = insertion(tables.streams, "ON CONFLICT (name) DO UPDATE SET next = excluded.next")
+_INSERT_GAP: Final = insertion(tables.gaps)
