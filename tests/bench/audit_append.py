@@ -1,7 +1,9 @@
 """Entries a second that the log takes, by batch size: fact to leaf, committed, tiles on disk, signed, shown.
 The service signs less often than this (`checkpoint_interval_ms`); here each batch has its checkpoint.
 
-    python -m tests.bench.audit_append [--seconds 2]
+    python -m tests.bench.audit_append [--seconds 2] [--postgres]
+
+On SQLite at `synchronous=FULL`, or on a PostgreSQL of its own with `fsync`.
 
 Anchor, in the same run: one loop that hashes the same entries and appends them to one file with one
 `fdatasync` a batch. Prints one JSON object; `ratio` is ours by the anchor's entries a second.
@@ -25,8 +27,12 @@ from services.audit.tlog.entry import SETTLED
 from services.audit.tlog.note import Signer
 from shared.contracts.freehold.billing.v1.events_pb2 import Money, RequestSettled, Tokens
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed
-from shared.host import system_host
+from shared.host import Host, system_host
+from shared.storage.database import Database
 from shared.storage.migrations import open_database
+from shared.storage.postgres import open_postgres
+from shared.storage.postgres_migrations import migrate_postgres
+from tests.servers.postgres import Postgres
 
 BATCHES = (1, 16, 100, 500)
 
@@ -58,10 +64,19 @@ def records(first: int, count: int) -> list[bytes]:
     ]
 
 
-async def ours(home: Path, batch: int, seconds: float) -> dict[str, float]:
+async def opened(home: Path, host: Host, server: Postgres | None) -> Database:
+    """An empty database."""
+    if server is None:
+        return await open_database(home / "audit.db", "audit", host)
+    settings = server.settings()
+    await asyncio.to_thread(migrate_postgres, settings, "audit")
+    return await open_postgres(settings, "audit", host)
+
+
+async def ours(home: Path, batch: int, seconds: float, server: Postgres | None) -> dict[str, float]:
     """The log itself."""
     host = system_host()
-    database = await open_database(home / "audit.db", "audit", host)
+    database = await opened(home, host, server)
     executor = host.executor("audit")
     log = Log(database, Site(host.files, home / "log"), executor, Signer("bench", bytes(32)), host.clock)
     await log.open()
@@ -111,17 +126,32 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each batch size")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--postgres", action="store_true", help="On PostgreSQL in place of SQLite.")
+    chosen = parser.parse_args()
+    server = Postgres() if chosen.postgres else None
+    try:
+        if server:
+            server.start()
+        found = cells(chosen.seconds, server)
+    finally:
+        if server:
+            server.remove()
+    database = "postgres" if server else "sqlite"
+    print(json.dumps({"bench": "audit_append", "database": database, "by_batch": found}))
+
+
+def cells(seconds: float, server: Postgres | None) -> dict[str, dict[str, float]]:
+    """Every batch size."""
     found: dict[str, dict[str, float]] = {}
     for batch in BATCHES:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
-            row = asyncio.run(ours(home, batch, seconds))
+            row = asyncio.run(ours(home, batch, seconds, server))
             plain = anchor(home, batch, min(seconds, 1.0))
         row["anchor_entries_per_s"] = round(plain)
         row["ratio"] = round(row["entries_per_s"] / plain, 4)
         found[str(batch)] = row
-    print(json.dumps({"bench": "audit_append", "by_batch": found}))
+    return found
 
 
 if __name__ == "__main__":

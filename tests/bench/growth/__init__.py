@@ -1,0 +1,1 @@
+"""What a request, a settlement and an audit entry cost in small and in large books."""
