@@ -32,6 +32,7 @@ from services.billing.handlers import SettleHandler
 from services.billing.observing import Observer
 from services.billing.publishing import Facts
 from services.billing.settings import BillingSettings
+from services.cli.memory import settle_memory
 from shared.bus.envelope import Envelope
 from shared.bus.handling import Batch
 from shared.bus.ports import Headers, Position, Record
@@ -139,6 +140,7 @@ async def one_round(server: Postgres, count: int, tenants: int) -> dict[str, flo
         if (mine := [one for one in requests if partition_of(one[1]) == place])
         for topic in KINDS
     ]
+    settle_memory()  # as a process does at its start
     served = cpu_seconds(server.pid)
     begun, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(hand_over(handler, reader) for reader in readers))
