@@ -159,7 +159,8 @@ class Books:
             account.completed += last and asked.outcome == "completed"
             account.cancelled += last and asked.outcome == "cancelled"
             account.error += not (last and asked.outcome in ("completed", "cancelled"))
-            account.cut += not one.status or (last and asked.outcome == "cut")
+            ended = last and asked.outcome in ("completed", "cancelled", "error")
+            account.cut += not ended and (not one.status or last)
             case = self._of(load, one)
             if case is None:
                 if one.status == 200:

@@ -136,6 +136,10 @@ def cancel_race(world: World) -> Figure:
     )
 
 
+TEMPLATE_IDS = 8
+"""A prompt's first ids are the template's own, which the tenant's earlier prompts have left in its cache."""
+
+
 @drill(
     "shared prefix",
     "two tenants send the same long prompt in turns",
@@ -143,19 +147,23 @@ def cancel_race(world: World) -> Figure:
     aim="0 cached tokens of the other's",
 )
 def shared_prefix(world: World) -> Figure:
-    other = world.other_tenant()
-    shared, own = 0, 0
-    for turn in range(2 * EACH):
-        prompt = f"Turn {turn}. " + "The same long beginning of a prompt, word for word. " * 20
-        first = _cached(world.say(world.tenant, prompt))
-        others = _cached(world.say(other, prompt))
-        again = _cached(world.say(world.tenant, prompt))
-        shared += (first > 0) + (others > 0)
-        own += again > 0
-    tried = 4 * EACH
-    note = f"the same tenant's second request found its own prefix {own} of {2 * EACH} times"
+    other, turns = world.other_tenant(), sized(5, 20)
+    first, others, again = [], [], []
+    for turn in range(turns):
+        prompt = f"Turn {turn} of {world.tenant.secret[-6:]}. " + "The same long prompt, word for word. " * 30
+        first.append(_cached(world.say(world.tenant, prompt, system=prompt)))
+        others.append(_cached(world.say(other, prompt, system=prompt)))
+        again.append(_cached(world.say(world.tenant, prompt, system=prompt)))
+    good = sum(cached <= TEMPLATE_IDS for cached in first + others)
     return Figure(
-        tried, tried - shared, "first prompts of a tenant with 0 cached tokens", met=own > 0, notes=[note]
+        2 * turns,
+        good,
+        "first prompts of a tenant with none of the other's tokens",
+        met=others[0] == 0 and min(again) > 10 * TEMPLATE_IDS,
+        notes=[
+            f"cached tokens: {others[0]} of the other tenant's first prompt, at most {max(others)} of its"
+            f" later ones (the template's, from its own); the same tenant again: {min(again)} or more"
+        ],
     )
 
 

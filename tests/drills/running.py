@@ -109,7 +109,9 @@ def told(result: Result) -> str:
     figure = result.figure
     if figure is None:
         return result.error
-    return f"{figure.held} of {figure.tried} {figure.what}; {figure.seconds}; {result.account or ''}"
+    account = result.account if result.account and result.account.sent else "books later or none"
+    told = f"{figure.held} of {figure.tried} {figure.what}"
+    return "; ".join([result.verdict, told, figure.seconds, str(account), *figure.notes])
 
 
 def within(seconds: float, what: Callable[[], Figure | None]) -> Any:

@@ -128,11 +128,16 @@ class World:
         self.loads.append(made)
         return made
 
-    def say(self, tenant: Tenant, text: str, tokens: int = 4) -> dict[str, Any]:
-        """A plain answer of the first edge. Raises `AssertionError` where there is none."""
+    def say(self, tenant: Tenant, text: str, system: str = "") -> dict[str, Any]:
+        """A short plain answer of the first edge. Raises `AssertionError` where there is none."""
+        messages = [{"role": "system", "content": system}] if system else []
         answer = httpx.post(
             f"{self.url('edge')}/v1/chat/completions",
-            json={"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": tokens},
+            json={
+                "model": MODEL,
+                "messages": [*messages, {"role": "user", "content": text}],
+                "max_tokens": 4,
+            },
             headers={"Authorization": f"Bearer {tenant.secret}"},
             timeout=60.0,
             trust_env=False,
