@@ -26,7 +26,7 @@ test: $(DEV_STAMP) $(SERVERS) ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/simulation tests/e2e tests/drills $(ARGS)
 
 drills: $(DEV_STAMP) $(SERVERS) ## Do every fault to real processes under load, into tests/drills/REPORT.md; ONLY=F1,F5 some, DRILLS=full for hours
-	$(BIN)/python -m tests.drills --size $(or $(DRILLS),usual) $(if $(ONLY),--only "$(ONLY)",--write tests/drills/REPORT.md)
+	$(BIN)/python -m tests.drills --size $(or $(DRILLS),usual) $(if $(ONLY),--only "$(ONLY)",--write tests/drills/REPORT.md --readme README.md)
 
 simulate: $(DEV_STAMP) ## Run seeded histories of the whole platform; SEED=… HISTORIES=… [ARGS="--jobs 2"]
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --histories $(HISTORIES) $(ARGS)

@@ -1,6 +1,6 @@
 """Do the drills, all or some, and report.
 
-    python -m tests.drills [--only F1,F5] [--size full] [--write FILE]
+    python -m tests.drills [--only F1,F5] [--size full] [--write FILE] [--readme FILE]
 
 A drill that fails or takes too long does not keep the others from being done: what it was done to is set
 right, or thrown away and made anew. Ends with 1 where a promise was broken.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.drills.all_of_them import DRILLS
 from tests.drills.drill import SIZES, choose
+from tests.drills.readme import rewrite
 from tests.drills.report import markdown
 from tests.drills.running import Runner
 
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="ids, separated by commas")
     parser.add_argument("--size", choices=SIZES, default="usual", help="how long and how many")
     parser.add_argument("--write", type=Path, help="the report into this file")
+    parser.add_argument("--readme", type=Path, help="and the table of what happens when into this one")
     given = parser.parse_args()
     choose(given.size)
     names = [name for name in given.only.split(",") if name] or list(DRILLS)
@@ -42,6 +44,8 @@ def main() -> None:
     print(text)
     if given.write:
         given.write.write_text(text)
+    if given.readme:
+        rewrite(given.readme, runner.results)
     sys.exit(any(result.verdict == "BROKEN" for result in runner.results))
 
 
