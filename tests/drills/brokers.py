@@ -9,7 +9,7 @@ from collections import Counter
 from tests.drills.books import Books, outcomes
 from tests.drills.drill import Figure, drill, sized
 from tests.drills.dying import answered
-from tests.drills.hanging import BOOKS_S, meanwhile, metric
+from tests.drills.hanging import BOOKS_S, metric, settled_once
 from tests.drills.load import LONGEST, Mix
 from tests.drills.running import eventually
 from tests.drills.world import World
@@ -69,17 +69,19 @@ BROKER_ERRORS = re.compile(
 )
 def broker_errors(world: World) -> Figure:
     before = {name: len(one.output) for name, one in world.replicas.items()}
-    load = meanwhile(world, "F7", sized(20.0, 30.0))
-    for _ in range(sized(1, 3)):
-        world.kafka.restart()
-        load.served_after(time.monotonic())
-    load.join(150.0)
+    with world.load("F7", each=100_000) as load:
+        load.reached(16)
+        for _ in range(sized(1, 3)):
+            world.kafka.restart()
+            load.served_after(time.monotonic())
+        load.end_after(sized(2.0, 5.0))
+        load.join(150.0)
     met = Counter(
         error
         for name, one in world.replicas.items()
         for error in BROKER_ERRORS.findall(one.output[before.get(name, 0) :])
     )
-    return answered(load, "", notes=[f"met in the services' logs: {dict(met.most_common(6))}"])
+    return settled_once(world, load, notes=[f"met in the services' logs: {dict(met.most_common(6))}"])
 
 
 @drill(
@@ -88,11 +90,13 @@ def broker_errors(world: World) -> Figure:
     aim="served again without a restart of anything",
 )
 def moved_broker(world: World) -> Figure:
-    load = meanwhile(world, "F8", sized(20.0, 40.0))
-    world.move_broker()
-    back = time.monotonic()
-    served = load.served_after(back)
-    load.join(150.0)
+    with world.load("F8", each=100_000) as load:
+        load.reached(16)
+        world.move_broker()
+        back = time.monotonic()
+        served = load.served_after(back, seconds=200.0)
+        load.end_after(sized(5.0, 10.0))
+        load.join(150.0)
     after = [one for one in load.asked if one.began > back + served]
     good = [one for one in after if one.outcome in ("completed", "cancelled")]
     return Figure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from tests.drills.books import Books, outcomes
 from tests.drills.drill import Figure, drill, sized
@@ -27,6 +28,18 @@ def meanwhile(world: World, name: str, seconds: float) -> Load:
     load.reached(16)
     load.end_after(seconds)
     return load
+
+
+def settled_once(world: World, load: Load, seconds: str = "", notes: Sequence[str] = ()) -> Figure:
+    """Accepted requests that have one settlement and one entry in the log, as all must have in the end."""
+    books = Books(world, [load])
+    eventually(books.complete, BOOKS_S)
+    cases = [case for _, case in books.cases(load)]
+    good = sum(case.whole and len(case.entries) == len(case.leaves) == 1 for case in cases)
+    ends = f"as their clients saw them: {dict(outcomes([load]))}"
+    return Figure(
+        len(cases), good, "accepted requests settled and logged once", seconds, notes=[ends, *notes]
+    )
 
 
 def metric(world: World, name: str, *replicas: str, only: str = "") -> float:

@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from tests.bench.processes import resident_mib
-from tests.drills.books import Books
 from tests.drills.drill import Figure, drill, sized
 from tests.drills.dying import answered
-from tests.drills.hanging import BOOKS_S, meanwhile
+from tests.drills.hanging import meanwhile, settled_once
 from tests.drills.load import Asked
-from tests.drills.running import eventually
 from tests.drills.world import World
 
 _SETTLED = "SELECT COUNT(*) FROM billing.requests WHERE state = 'settled'"
@@ -39,13 +37,12 @@ def slow_consumer(world: World) -> Figure:
     back = time.monotonic()
     served = load.served_after(back)
     load.join(150.0)
-    books = Books(world, [load])
-    eventually(books.complete, BOOKS_S)
+    found = settled_once(world, load)
     drained = time.monotonic() - back
-    cases = [case for _, case in books.cases(load)]
-    good = sum(case.whole and len(case.entries) == 1 for case in cases)
-    seconds = f"{slow:.0f} hung; then {served:.1f} to the next answer, {drained:.0f} until all was settled"
-    return Figure(len(cases), good, "accepted requests settled once and logged once", seconds)
+    found.seconds = (
+        f"{slow:.0f} hung; then {served:.1f} to the next answer, {drained:.0f} until all was settled"
+    )
+    return found
 
 
 @drill(
@@ -92,14 +89,10 @@ def between_commit_and_publish(world: World) -> Figure:
         load.reached(load.done + 40)
         load.end_after(0.0)
         load.join(150.0)
-    books = Books(world, [load])
-    eventually(books.complete, BOOKS_S)
-    cases = [case for _, case in books.cases(load)]
-    good = sum(case.whole and len(case.entries) == 1 for case in cases)
     note = f"{times} double kills; {between} settlements were committed while nothing could be published"
-    return Figure(
-        len(cases), good, "accepted requests settled once and logged once", met=between > 0, notes=[note]
-    )
+    found = settled_once(world, load, notes=[note])
+    found.met = between > 0
+    return found
 
 
 @drill(
