@@ -93,7 +93,7 @@ async def _poison(world: World) -> tuple[Counter[tuple[str, bytes]], list[Record
     aim="others' p99 unchanged",
 )
 def flood(world: World) -> Figure:
-    seconds = sized(5.0, 20.0)
+    seconds = sized(5.0, 12.0)
     calm = _alone(world, "calm", seconds)
     with world.load("flood", clients=4, each=100_000, mix=ALIKE) as load:
         sent, refused = asyncio.run(_flood(world, seconds))

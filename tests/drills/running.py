@@ -15,7 +15,7 @@ from tests.drills.drill import Drill, Figure, Result
 from tests.drills.log import whole_log
 from tests.drills.world import World
 
-SOON_S = 20.0
+SOON_S = 8.0
 """The books of a drill are usually complete by then; what takes longer is looked at again at the end."""
 AT_LAST_S = 300.0
 """A lost owner's reservation ends a request's deadline and two minutes after it was made."""

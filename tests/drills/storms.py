@@ -29,7 +29,7 @@ def stall(asked: Iterable[Asked]) -> float:
     aim="0 billed twice, 0 lag after the drain",
 )
 def slow_consumer(world: World) -> Figure:
-    slow = sized(10.0, 20.0)
+    slow = sized(10.0, 15.0)
     load = meanwhile(world, "F12", slow + 10.0)
     world.postgres.pause()
     time.sleep(slow)
@@ -51,7 +51,7 @@ def slow_consumer(world: World) -> Figure:
     aim="0 failed; effects once",
 )
 def rebalances(world: World) -> Figure:
-    seconds = sized(10.0, 60.0)
+    seconds = sized(10.0, 30.0, 60.0)
     load = meanwhile(world, "F13", seconds)
     until_s, joined = time.monotonic() + seconds, 0
     names = ("moderation-2", "tokenizer-2", "billing-2")
@@ -75,7 +75,7 @@ def rebalances(world: World) -> Figure:
     aim="each request settled once, its fact published",
 )
 def between_commit_and_publish(world: World) -> Figure:
-    between, times = 0, sized(1, 4)
+    between, times = 0, sized(1, 2, 10)
     with world.load("F15", each=100_000) as load:
         for _ in range(times):
             load.reached(load.done + 40)
@@ -102,7 +102,7 @@ def between_commit_and_publish(world: World) -> Figure:
     seconds=9000.0,
 )
 def soak(world: World) -> Figure:
-    seconds = sized(10.0, 60.0, 7200.0)
+    seconds = sized(10.0, 30.0, 7200.0)
     load = meanwhile(world, "F28", seconds)
     time.sleep(seconds / 2)
     half, at = _resident(world), time.monotonic()

@@ -73,7 +73,7 @@ def tampered(world: World) -> Figure:
 )
 def simulated(world: World) -> Figure:
     del world
-    histories = sized(5, 100)
+    histories = sized(5, 20, 1000)
     done = subprocess.run(
         [sys.executable, "-m", "tests.simulation", "--seed", "29", "--histories", str(histories), "--json"],
         cwd=ROOT,

@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from itertools import count
 
 import httpx
 
@@ -24,6 +25,7 @@ class Visits:
         self.name, self.tenant = name, tenant
         self._urls = list(urls)
         self._chance = random.Random(name)
+        self._numbers = count()
         self.asked: list[Asked] = []
 
     @property
@@ -65,9 +67,9 @@ class Visits:
         asked.tries[0].request = answer.headers["x-request-id"]
         return self._left(asked)
 
-    async def race(self, count: int, clients: int, longest_s: float) -> None:
+    async def race(self, races: int, clients: int, longest_s: float) -> None:
         """So many requests, each left at a random moment up to `longest_s` after it was sent."""
-        numbers = iter(range(count))
+        numbers = iter(range(races))
 
         async def client() -> None:
             for _ in numbers:
@@ -88,7 +90,7 @@ class Visits:
         self._left(asked)
 
     def _begin(self, tokens: int, *, streamed: bool) -> tuple[Asked, dict[str, str], bytes]:
-        number, seed = len(self.asked), self._chance.choice(SEEDS)
+        number, seed = next(self._numbers), self._chance.choice(SEEDS)
         key = f"{self.name}-{number}"
         made = Try(f"{key}.0", self._urls[number % len(self._urls)], time.monotonic())
         asked = Asked(key, "left", seed, tokens, made.began, tries=[made])

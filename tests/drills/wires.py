@@ -19,7 +19,6 @@ from tests.drills.visits import PATH
 from tests.drills.wire import Wire
 from tests.drills.world import World
 from tests.e2e.running import MODEL, until
-from tests.servers.process import free_port
 
 THIRD_EDGE = "edge-3"
 
@@ -50,7 +49,7 @@ def measured(world: World, name: str, url: str, seconds: float) -> Load:
     aim="bounded memory a stream; others' p99 unchanged",
 )
 def slow_readers(world: World) -> Figure:
-    streams, seconds = sized(10, 100, 200), sized(5.0, 15.0)
+    streams, seconds = sized(10, 100, 200), sized(5.0, 10.0)
     edge = world.replicas["edge"]
     calm = measured(world, "F19-calm", world.url("edge"), seconds)
     before, slow = resident_mib(edge.process.pid), [_silent_reader(world) for _ in range(streams)]
@@ -89,14 +88,14 @@ def _silent_reader(world: World) -> socket.socket:
 
 @drill(
     "F23",
-    "the OpenTelemetry collector is refused, then takes connections and answers nobody",
+    "the OpenTelemetry collector takes connections and answers nobody",
     aim="0 failed, p99 unchanged, bounded queue",
 )
 def collector(world: World) -> Figure:
-    seconds = sized(5.0, 15.0)
+    seconds = sized(5.0, 10.0)
     found, good, tried = [], 0, 0
     with Wire() as silent:
-        ends = {"none": "", "refused": f"127.0.0.1:{free_port()}", "silent": f"127.0.0.1:{silent.port}"}
+        ends = {"none": "", "silent": f"127.0.0.1:{silent.port}"}
         for name, endpoint in ends.items():
             with third_edge(world, FREEHOLD_OTLP_ENDPOINT=endpoint, FREEHOLD_OTLP_QUEUE="2048") as url:
                 load = measured(world, f"F23-{name}", url, seconds)
@@ -104,13 +103,13 @@ def collector(world: World) -> Figure:
             found.append((name, p99(load.asked), resident))
             good += outcomes([load])["completed"]
             tried += len(load.asked)
-    (_, base, _), *others = found
+    (_, base, _), (_, late, _) = found
     told = ", ".join(f"{name} {late:.0f} ms and {mib:.0f} MiB" for name, late, mib in found)
     return Figure(
         tried,
         good,
         "requests whole",
-        met=all(late <= 1.5 * base for _, late, _ in others),
+        met=late <= 1.5 * base,
         notes=[f"p99 and the edge's memory by collector: {told}; p99 may grow by half to be met"],
     )
 
@@ -165,7 +164,7 @@ def half_open(world: World) -> Figure:
     with Wire(target) as wire, third_edge(world, FREEHOLD_BILLING_TARGET=f"127.0.0.1:{wire.port}") as url:
         assert usage(url) == httpx.codes.OK
         wire.die()
-        for _ in range(sized(2, 5)):
+        for _ in range(sized(2, 3)):
             began = time.monotonic()
             right += usage(url) >= httpx.codes.INTERNAL_SERVER_ERROR
             waits.append(time.monotonic() - began)
