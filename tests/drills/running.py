@@ -45,8 +45,9 @@ class Runner:
             result.figure = within(drill.seconds, lambda: drill.run(world))
             within(AGAIN_S, world.again)
             self._account(result, Books(world, world.loads[first:]))
-        except Exception:  # noqa: BLE001 - told in the report; the next drill is done
-            result.error = traceback.format_exc(limit=-3)
+        except Exception as error:  # noqa: BLE001 - told in the report; the next drill is done
+            result.error = f"{type(error).__name__}: {str(error)[:400]}"
+            traceback.print_exc(limit=-3)
             self._spoilt()
         result.took_s = time.monotonic() - began
         print(f"{drill.id}: {told(result)} [{result.took_s:.0f} s]", file=sys.stderr, flush=True)
