@@ -11,6 +11,7 @@ from tests.drills.dying import SESSION_S, SOON_S, answered, recovered
 from tests.drills.load import LONGEST, Load, Mix
 from tests.drills.running import eventually
 from tests.drills.world import World
+from tests.e2e.running import until
 
 STOPPED_S = 30.0
 BOOKS_S = 60.0
@@ -53,15 +54,20 @@ def metric(world: World, name: str, *replicas: str, only: str = "") -> float:
 
 @drill(
     "F2",
-    "a worker hangs with what it was just sent and is killed before any first token",
+    "both workers hang with what they were just sent; one is killed before any first token, one goes on",
     aim="≤ 1 bill a request, 0 failed",
 )
 def before_the_first_token(world: World) -> Figure:
-    world.pause("inference")
+    def dispatched() -> float:
+        return metric(world, "freehold_edge_attempts_total", "edge", "edge-2")
+
+    world.pause("inference", "inference-2")
+    before = dispatched()
     with world.load("F2", clients=40, each=1, mix=Mix(leaving=0.0)) as load:
-        load.reached(10)
+        until(lambda: dispatched() >= before + 40, "all to be dispatched", 60.0)
         moment = world.kill("inference")
-        load.join(120.0)
+        world.proceed()
+        load.join(150.0)
     late = max(one.ended for one in load.asked) - moment
     return answered(load, f"{late:.1f} until all were answered")
 
