@@ -23,13 +23,16 @@ run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
 	@$(BIN)/freehold up
 
 test: $(DEV_STAMP) $(SERVERS) ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/simulation tests/e2e tests/drills $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/simulation tests/fuzz tests/e2e $(ARGS)
 
 drills: $(DEV_STAMP) $(SERVERS) ## Do every fault to real processes under load, into tests/drills/REPORT.md; ONLY=F1,F5 some, DRILLS=full for hours
 	$(BIN)/python -m tests.drills --size $(or $(DRILLS),usual) $(if $(ONLY),--only "$(ONLY)",--write tests/drills/REPORT.md --readme README.md)
 
 simulate: $(DEV_STAMP) ## Run seeded histories of the whole platform; SEED=… HISTORIES=… [ARGS="--jobs 2"]
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --histories $(HISTORIES) $(ARGS)
+
+fuzz: $(DEV_STAMP) ## Send the platform what nobody should, for minutes; FUZZ=200 for hours
+	FREEHOLD_FUZZ=$(or $(FUZZ),20) $(BIN)/python -m pytest -n 2 tests/fuzz $(ARGS)
 
 check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
 	$(BIN)/ruff format --check .
@@ -110,4 +113,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test drills simulate check bench format contracts images pin-images verify-compose lock clean
+.PHONY: help run test drills simulate fuzz check bench format contracts images pin-images verify-compose lock clean

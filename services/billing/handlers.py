@@ -19,13 +19,13 @@ from services.billing.publishing import SERVICE, Facts
 from services.billing.terms import Size, terms
 from shared.bus.envelope import Envelope, parse_envelope
 from shared.bus.handling import Batch, Later
-from shared.bus.ports import Position, Publisher, Record
+from shared.bus.ports import Position, Publisher, Record, RecordInvalid
 from shared.configuration import Configuration
 from shared.contracts.freehold.edge.v1.events_pb2 import RequestClosed, ReserveBudget
 from shared.contracts.freehold.inference.v1.events_pb2 import UsageRecorded
 from shared.contracts.freehold.platform.v1.outcome_pb2 import RequestFailed
 from shared.host import Host
-from shared.ids import event_id, pack, unpack
+from shared.ids import event_id
 from shared.storage.database import Database
 from shared.telemetry import Turn
 
@@ -34,7 +34,7 @@ STREAMS: Final = 2
 _CODES: Final[Mapping[type[Exception], str]] = {DecodeError: "undecodable", Later: "configuration_behind"}
 
 
-class NotUnderstood(ValueError):
+class NotUnderstood(RecordInvalid):
     """A record that says what it may not, such as a request that is no UUID."""
 
 
@@ -243,5 +243,5 @@ def _check(envelope: Envelope, kind: str, *, tenant: bool = True) -> None:
         raise NotUnderstood(f"{envelope.type} is not {kind}")
     if tenant and not envelope.tenant:
         raise NotUnderstood("no tenant is named")
-    if unpack(pack(envelope.request)) != envelope.request:
-        raise NotUnderstood("the request is not a UUID in its canonical form")
+    if not envelope.request:
+        raise NotUnderstood("no request is named")

@@ -105,10 +105,12 @@ class Handlers:
         self._dead_letter(record, error)
 
     def _reply(self, record: Record, headers: dict[str, bytes], entry: Entry | None, now: float) -> None:
-        kind = headers["type"]
+        kind = headers.get("type", b"")
         if kind == _RUNNING:
             self._running(parse_envelope(record.headers), Running.FromString(record.value), now)
             return
+        if kind not in _EVENTS:
+            raise UnknownType(kind)
         message, event = _EVENTS[kind]
         number = _attempt(headers)
         if entry is None or (number and not _is_by_its_worker(entry, number, headers)):

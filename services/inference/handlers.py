@@ -14,7 +14,7 @@ from services.inference.attempts.generation import Generation
 from services.inference.attempts.replies import SERVICE, Replies
 from services.inference.observing import Observer
 from services.inference.streams.frames import Frames
-from shared.bus.envelope import Envelope, UnknownType, parse_envelope
+from shared.bus.envelope import Envelope, EnvelopeError, UnknownType, parse_envelope
 from shared.bus.handling import Batch
 from shared.bus.ports import Position, Record
 from shared.contracts.freehold.edge.v1 import events_pb2 as edge
@@ -41,9 +41,10 @@ class Handler:
         understand: Understand,
         weights_digest: str,
         heard: Callable[[int, int], None],
+        lanes: int,
     ) -> None:
         """`understand` raises NotServed for what this worker cannot do; `heard` is told of each record's
-        owner and lane.
+        owner and lane, which is below `lanes`.
         """
         self._replies = replies
         self._incarnation = incarnation
@@ -52,6 +53,7 @@ class Handler:
         self._observer = observer
         self._understand = understand
         self._heard = heard
+        self._lanes = lanes
         self._accepted = pb.WorkAccepted(weights_digest=weights_digest)
         self.draining = False
         """Set at a stop: nothing more is taken."""
@@ -71,6 +73,8 @@ class Handler:
             envelope = parse_envelope(record.headers)
             if envelope.to not in (0, self._incarnation):
                 continue
+            if not envelope.request or envelope.lane >= self._lanes:
+                raise EnvelopeError("no request is named, or a lane that is none")
             self._heard(envelope.owner, envelope.lane)
             if envelope.type == "CancelGeneration":
                 self._generation.cancel(envelope)

@@ -133,6 +133,7 @@ def assemble(
         understood,
         manifest.weights_sha256,
         reports.heard,
+        bus.partitions("frames"),
     )
 
     watch = Watch(host.clock, generation, frames, platform.pulses.owner_gone)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from services.moderation.matching.folding import MAX_IGNORABLE_RUN, Folded
 from services.moderation.matching.matcher import Matcher, MatchFlood
 from services.moderation.matching.pack import Action, Direction, Rule
+from shared.bus.ports import RecordInvalid
 
 PLATFORM = "platform@1"
 """Version under which the rules below are named: they hold whatever the packs say."""
@@ -39,7 +40,7 @@ class PolicyPending(Exception):
     """A policy's newest version is still being compiled."""
 
 
-class PolicyUnknown(Exception):
+class PolicyUnknown(RecordInvalid):
     """A policy that nobody has published, or of which no version ever compiled. Nothing passes."""
 
 

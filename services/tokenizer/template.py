@@ -26,6 +26,19 @@ Prompt = list[int | str]
 """A rendered prompt: ids that stand, and texts still to be encoded as plain text."""
 Transform = Callable[[str], str]
 
+_BROKEN = (
+    TemplateError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
+"""What Jinja raises for a template: it is compiled to Python, and Python has limits of its own."""
+
 CACHED_SKELETONS = 256
 """More shapes than services use; a hostile variety of them begins the table anew."""
 CACHED_MESSAGES = 32
@@ -105,7 +118,7 @@ class ChatTemplate:
         self._transforms: dict[str, Transform] = {}
         try:
             self._template = environment.from_string(source)
-        except TemplateError as error:
+        except _BROKEN as error:
             raise ModelRefused(f"the chat template cannot be compiled: {error}") from error
         for role in _ROLES:
             self._transforms[role] = self._find_transform(role)
@@ -141,7 +154,7 @@ class ChatTemplate:
         except TemplateError as error:
             said = self._holes.sub("...", str(error.message))
             raise PromptRefused(f"the model's template does not take these messages: {said}") from error
-        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        except _BROKEN as error:
             raise PromptRefused("the model's template does not take these messages") from error
 
     def _skeleton(self, shape: _Shape) -> _Skeleton:

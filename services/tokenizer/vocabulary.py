@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -15,6 +15,8 @@ from tokenizers.models import BPE
 from services.tokenizer.errors import ModelRefused
 from services.tokenizer.pretokenizers import RULES
 from services.tokenizer.words import Words
+
+_T = TypeVar("_T", str, int)
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 """Token types of GGUF that are not found by merging."""
@@ -109,12 +111,9 @@ def vocabulary_of_gguf(metadata: Mapping[str, Any]) -> Vocabulary:
         raise ModelRefused(
             f"tokenizer {kind}/{rule_name} cannot be built from GGUF metadata; name a tokenizer.json"
         )
-    try:
-        tokens: list[str] = metadata["tokenizer.ggml.tokens"]
-        types: list[int] = metadata["tokenizer.ggml.token_type"]
-        merges = [_pair(merge) for merge in metadata["tokenizer.ggml.merges"]]
-    except KeyError as error:
-        raise ModelRefused(f"the GGUF metadata lacks {error}") from error
+    tokens = _list(metadata, "tokenizer.ggml.tokens", str)
+    types = _list(metadata, "tokenizer.ggml.token_type", int)
+    merges = [_pair(merge) for merge in _list(metadata, "tokenizer.ggml.merges", str)]
     ids = {token: number for number, token in enumerate(tokens)}
     if len(ids) != len(tokens) or len(types) != len(tokens):
         raise ModelRefused("the vocabulary has a token twice, or not a type for each token")
@@ -139,7 +138,8 @@ def vocabulary_of_gguf(metadata: Mapping[str, Any]) -> Vocabulary:
     defined = (token for token, kind in zip(tokens, types, strict=True) if kind == USER_DEFINED)
     added = [token for token in defined if token not in controls]
     tokenizer.add_tokens(added)
-    begin, end = metadata.get("tokenizer.ggml.bos_token_id"), metadata.get("tokenizer.ggml.eos_token_id")
+    begin = _token(metadata, "tokenizer.ggml.bos_token_id", dropped)
+    end = _token(metadata, "tokenizer.ggml.eos_token_id", dropped)
     add_begin = bool(metadata.get("tokenizer.ggml.add_bos_token", False))
     return Vocabulary(
         tokenizer,
@@ -151,6 +151,22 @@ def vocabulary_of_gguf(metadata: Mapping[str, Any]) -> Vocabulary:
         dropped=dropped,
         words=None if added else rule.words,
     )
+
+
+def _list(metadata: Mapping[str, Any], name: str, kind: type[_T]) -> list[_T]:
+    """A list of one type. Raises ModelRefused."""
+    found = metadata.get(name)
+    if not isinstance(found, list) or not all(type(item) is kind for item in found):
+        raise ModelRefused(f"the GGUF metadata has no {name}, or no list of {kind.__name__}")
+    return found
+
+
+def _token(metadata: Mapping[str, Any], name: str, size: int) -> int | None:
+    """An id below `size`, or None where none is named. Raises ModelRefused."""
+    found = metadata.get(name)
+    if found is not None and (type(found) is not int or not 0 <= found < size):
+        raise ModelRefused(f"{name} of the GGUF metadata is no token")
+    return found
 
 
 def _steers(kind: int, token: str) -> bool:

@@ -6,13 +6,14 @@ the request's own ones empty.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from shared.bus.ports import Headers
+from shared.bus.ports import Headers, RecordInvalid
 
 
-class EnvelopeError(ValueError):
+class EnvelopeError(RecordInvalid):
     """Headers that cannot be routed: a field is missing or not of its form."""
 
 
@@ -80,7 +81,9 @@ class Envelope:
         return tuple(found)
 
 
-_MAX = (1 << 64) - 1
+_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+_TRACE = 64
+"""Bytes; what is written is 55."""
 
 
 def parse_envelope(headers: Headers) -> Envelope:
@@ -90,21 +93,26 @@ def parse_envelope(headers: Headers) -> Envelope:
     """
     found = dict(headers)
     get = found.get
+    request, trace = get("request", b""), get("traceparent", b"")
+    if len(trace) > _TRACE or not trace.isascii():
+        trace = b""  # no record fails by its trace
     try:
+        if request and _UUID(request) is None:
+            raise ValueError(f"{request[:40]!r} is not a UUID in its canonical form")
         return Envelope(
             found["type"].decode("ascii"),
             found["event_id"].decode("ascii"),
-            _number(found["from"]),
-            get("request", b"").decode("ascii"),
-            get("tenant", b"").decode("ascii"),
-            _number(get("owner", b"0")),
-            _number(get("lane", b"0")),
-            _number(get("to", b"0")),
-            _number(get("attempt", b"0")),
-            _number(get("revision", b"0")),
-            _number(get("ttl_ms", b"0")),
-            _number(get("config_offset", b"0")),
-            get("traceparent", b""),
+            _incarnation(found["from"]),
+            request.decode("ascii"),
+            _tenant(get("tenant", b"")),
+            _incarnation(get("owner", b"0")),
+            _count(get("lane", b"0")),
+            _incarnation(get("to", b"0")),
+            _count(get("attempt", b"0")),
+            _count(get("revision", b"0")),
+            _time(get("ttl_ms", b"0")),
+            _time(get("config_offset", b"0")),
+            trace,
         )
     except KeyError as missing:
         raise EnvelopeError(f"headers cannot be routed: {missing} is missing") from None
@@ -112,9 +120,31 @@ def parse_envelope(headers: Headers) -> Envelope:
         raise EnvelopeError(f"headers cannot be routed: {error}") from None
 
 
-# Incarnations, lanes and versions come again and again.
-@lru_cache(maxsize=1024)
-def _number(value: bytes) -> int:
-    if not value.isdigit() or (number := int(value)) > _MAX:
-        raise ValueError(f"{value[:40]!r} is not a 64-bit integer")
+def _number(value: bytes, bits: int) -> int:
+    if not value.isdigit() or len(value) > 20 or (number := int(value)) >> bits:
+        raise ValueError(f"{value[:40]!r} is not an integer of {bits} bits")
     return number
+
+
+# Tenants, incarnations, lanes and versions come again and again.
+@lru_cache(maxsize=1024)
+def _tenant(value: bytes) -> str:
+    text = value.decode("ascii")
+    if not text.isprintable():
+        raise ValueError(f"{value[:40]!r} is not printable")
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _incarnation(value: bytes) -> int:
+    return _number(value, 64)
+
+
+@lru_cache(maxsize=1024)
+def _count(value: bytes) -> int:
+    return _number(value, 31)
+
+
+@lru_cache(maxsize=1024)
+def _time(value: bytes) -> int:
+    return _number(value, 63)

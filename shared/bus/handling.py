@@ -16,11 +16,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from google.protobuf.message import DecodeError
+
 from shared.bus.envelope import EnvelopeError
 from shared.bus.observer import Observer
 from shared.bus.patience import Faults, Patience, surroundings_failed
-from shared.bus.ports import Publisher, Record, TopicPartition
+from shared.bus.ports import Publisher, Record, RecordInvalid, TopicPartition
 from shared.bus.topics import DEAD_LETTERS, Topics
+from shared.errors import FreeholdError
 from shared.host import Host
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,13 @@ class Later(Exception):
 
 
 class FuseBlown(Exception):
-    """So many records in a row failed that the fault is ours: the consumer stops."""
+    """So many records in a row failed, by errors that no handler foresaw, that the fault is ours: the
+    consumer stops.
+    """
+
+
+_SAYS_NOTHING_OF_US = (Later, RecordInvalid, DecodeError, FreeholdError)
+"""What others are late with, and what a handler has judged: a stranger who floods a topic stops nobody."""
 
 
 class Handling:
@@ -137,12 +146,12 @@ class Handling:
         return surroundings_failed(error)
 
     async def _dispose(self, record: Record, error: Exception) -> None:
-        if not isinstance(error, Later):  # what others are late with is no sign of our own fault
+        if not isinstance(error, _SAYS_NOTHING_OF_US):
             self._failed_in_a_row += 1
         if self._failed_in_a_row > self._patience.fuse:
             raise FuseBlown(f"{self._failed_in_a_row} records in a row failed, the last with {error!r}")
         where = f"{record.topic}/{record.partition}/{record.offset}"
-        log.error("%s cannot be handled: %r", where, error)
+        log.error("%s cannot be handled: %.500r", where, error)
         kind = self._topics[record.topic].kind
         if kind == "transit":
             await self._insist(record, partial(self._dead_letter, record, where, error))

@@ -26,7 +26,7 @@ class Patience:
     later: float = 10.0
     """How long a handler may say `Later` of the same records."""
     fuse: int = 100
-    """Records in a row, with none handled between, that may fail by their own."""
+    """Records in a row, with none handled between, that may fail by errors that no handler foresaw."""
     revoke: float = 5.0
     """How long partitions that are taken away may drain."""
 

@@ -6,8 +6,12 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 
-from shared.bus.ports import Headers, RecordTooLarge
+from shared.bus.ports import Headers, RecordInvalid, RecordTooLarge
 from shared.bus.topics import Topic
+
+
+class NoSuchPartition(RecordInvalid):
+    """A record that is to go, or whose answer is to go, where there is nothing."""
 
 
 def measure(topic: Topic, value: bytes, key: bytes | None, headers: Headers) -> int:
@@ -22,11 +26,11 @@ def measure(topic: Topic, value: bytes, key: bytes | None, headers: Headers) -> 
 
 def choose(topic: Topic, key: bytes | None, partition: int | None, spread: Iterator[int]) -> int:
     """The number of a record's partition; `spread` counts those that may go anywhere. Raises
-    `ValueError` for a partition that is not there, and for a record without key on a compacted topic.
+    `NoSuchPartition` for a partition that is not there, and for a record without key on a compacted topic.
     """
     if partition is not None:
         if not 0 <= partition < topic.partitions:
-            raise ValueError(f"{topic.name} has no partition {partition}")
+            raise NoSuchPartition(f"{topic.name} has no partition {partition}")
         return partition
     if key is not None:
         return zlib.crc32(key) % topic.partitions

@@ -83,6 +83,10 @@ class RecordTooLarge(BusError):
     """The record is above the topic's `max_bytes`; nothing was written."""
 
 
+class RecordInvalid(ValueError):
+    """A record that its handler has looked at and found wrong, which says nothing of the handler."""
+
+
 class Publisher(Protocol):
     """Writes records. The order of calls for one partition is the order of the records in it."""
 

@@ -15,6 +15,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 STRING, ARRAY, BOOL = 8, 9, 7
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+DEEPEST = 4  # lists in lists; the format's writers use one
 MOST_ELEMENTS = 8_000_000  # a bound against a broken length field, not a limit of the format
 
 
@@ -45,20 +46,24 @@ def _read(file: BinaryIO) -> dict[str, Value]:
     for _ in range(pairs):
         key = _string(file)
         (kind,) = struct.unpack("<I", file.read(4))
+        if key in metadata:
+            raise GgufError(f"{key[:64]!r} stands twice in its metadata")
         metadata[key] = _value(file, kind)
     return metadata
 
 
-def _value(file: BinaryIO, kind: int) -> Value:
+def _value(file: BinaryIO, kind: int, depth: int = 0) -> Value:
     if kind == STRING:
         return _string(file)
     if kind == ARRAY:
         element, count = struct.unpack("<IQ", file.read(12))
         _check_count(count)
+        if depth >= DEEPEST:
+            raise GgufError(f"lists in more than {DEEPEST} lists")
         if element == STRING:
             return [_string(file) for _ in range(count)]
         if element == ARRAY:
-            return [_value(file, ARRAY) for _ in range(count)]
+            return [_value(file, ARRAY, depth + 1) for _ in range(count)]
         layout = struct.Struct(f"<{count}{SCALARS[element]}")
         return list(layout.unpack(file.read(layout.size)))
     layout = struct.Struct("<" + SCALARS[kind])
@@ -69,7 +74,10 @@ def _value(file: BinaryIO, kind: int) -> Value:
 def _string(file: BinaryIO) -> str:
     (length,) = struct.unpack("<Q", file.read(8))
     _check_count(length)
-    return file.read(length).decode()
+    octets = file.read(length)
+    if len(octets) < length:
+        raise GgufError("the file is cut")
+    return octets.decode()
 
 
 def _check_count(count: int) -> None:

@@ -1,4 +1,4 @@
-"""The manifest of a served model: which file, which digests, which bounds.
+"""The manifest of a served model: which file, which digests, which bounds (protocol.md, section 5).
 
 The manifest is the operator's statement; the file is checked against it before anything is served.
 """
@@ -96,7 +96,7 @@ def load_manifest(path: Path) -> Manifest:
     """The manifest at `path`. Raises ManifestError."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date or number may be none
         raise ManifestError(f"model manifest {path}: {_one_line(error)}") from error
     if not isinstance(document, dict):
         raise ManifestError(f"model manifest {path}: not a mapping")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from google.protobuf.message import DecodeError
 
 from shared.bus.consumer import Consumer, InGroup
+from shared.bus.envelope import EnvelopeError
 from shared.bus.handling import Batch, Later
 from shared.bus.observer import Unobserved
-from shared.bus.ports import Bus, BusTimeout, Record, RecordTooLarge, Start
+from shared.bus.ports import Bus, BusTimeout, Record, RecordInvalid, RecordTooLarge, Start
 from shared.storage.database import DatabaseError
 from tests.contract.bus_world import World, read, read_all, send, until
 from tests.contract.consumer_world import DLQ, QUICK, Consumers, Effects, publish
@@ -195,6 +197,21 @@ async def test_what_others_are_late_with_does_not_blow_the_fuse(bus: Bus, consum
     consumer = await consumers.start(bus, "frames", effects.handle, on_poison=effects.dispose)
     await publish(bus, "frames", range(21), 1)
     await until(lambda: effects.done(20))
+    assert consumer.readiness().ready
+
+
+@pytest.mark.parametrize(
+    "judged", [RecordInvalid("foreign"), EnvelopeError("no headers"), DecodeError("bytes")]
+)
+async def test_records_that_were_judged_do_not_blow_the_fuse(
+    bus: Bus, consumers: Consumers, judged: Exception
+) -> None:
+    effects = Effects()
+    effects.always = dict.fromkeys(range(20), judged)
+    consumer = await consumers.start(bus, "frames", effects.handle, on_poison=effects.dispose)
+    await publish(bus, "frames", range(21), 1)
+    await until(lambda: effects.done(20))
+    assert len({number for number, _ in effects.disposed}) == 20
     assert consumer.readiness().ready
 
 

@@ -123,6 +123,10 @@ class _Work:
         if row is not None and row.organisation != event.organisation:
             self._foreign(event.origin)
             return
+        if row is None and not usage.diagnostic:
+            # Work is never sent before its reservation is durable: whoever writes this is no worker of ours.
+            self.parked.append((event.origin, "nothing was reserved for the request"))
+            return
         settled = row is not None and row.state == SETTLED
         known = self._usages.setdefault(event.request, {})
         if usage.attempt in known:

@@ -10,6 +10,7 @@ from services.moderation.output.outgoing import Outgoing
 from services.moderation.output.stream import Read, Stream
 from services.moderation.output.window import WindowError
 from services.moderation.policy import Policy, PolicyUnknown
+from shared.bus.ports import RecordInvalid
 from shared.contracts.freehold.inference.v1.frame_pb2 import End, Frame, Open
 from shared.contracts.freehold.moderation.v1.events_pb2 import VettedFrame
 
@@ -23,7 +24,7 @@ BACK_MS = 30_000
 """How far back a successor begins at most, by the log's time: a stream that needs more cannot be rebuilt."""
 
 
-class FrameError(ValueError):
+class FrameError(RecordInvalid):
     """A frame whose columns do not fit together."""
 
 
