@@ -10,6 +10,8 @@ from services.inference.engine import Sampling
 from services.inference.scheduler import Finish
 from shared.bus.envelope import Envelope
 
+_UNCOUNTED = frozenset("\u0640\u115f\u1160\u3164\ufcf2\ufcf3\ufcf4\ufe71\ufe77\ufe79\ufe7b\ufe7d\ufe7f\uffa0")
+"""Letters to Unicode that folding ignores: fillers, and what stretches or carries a point."""
 MOST_IGNORABLE = 256
 """Ignorable code points in a row that moderation lets pass; bounds the text behind W visible ones."""
 
@@ -112,11 +114,12 @@ class Stream:
 def context_of(tail: str, window: int) -> str:
     """The end of `tail` with at least `window` code points that no folding ignores, or all of it.
 
-    Letters and digits count; taking more text than is needed does no harm to who looks back at it.
+    Letters and digits count, but for those that folding ignores; taking more text than is needed does no
+    harm to who looks back at it.
     """
     seen = 0
     for place in range(len(tail) - 1, -1, -1):
-        seen += tail[place].isalnum()
+        seen += tail[place].isalnum() and tail[place] not in _UNCOUNTED
         if seen >= window:
             return tail[place:] if window else ""
     return tail
