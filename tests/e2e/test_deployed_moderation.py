@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(600)
 
 LONG = pytest.mark.long
 STREAMS = 24
-PACE = 50
+PACE = 25
 PREPARED_S = 20.0
 """The edge fails a request that is prepared for longer."""
 COMPILED_S = 240.0

@@ -63,7 +63,7 @@ class Evidence:
         self.judged(verdict, refusal.matches, refusal.policy_versions)
 
     def judged_output(self, verdict: StreamVerdict) -> None:
-        """One choice's whole output passed with this verdict."""
+        """One choice has this verdict, so far or as a whole."""
         self.output_verdict = max(self.output_verdict, verdict.verdict)
         self.held_tokens = max(self.held_tokens, verdict.held_tokens)
         self.held_ms = max(self.held_ms, verdict.held_ms)

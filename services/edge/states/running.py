@@ -110,7 +110,7 @@ class Running(Preparing):
         return self._close_choice(choice)
 
     def judged(self, now: float, attempt: int, verdict: StreamVerdict) -> Effects:
-        """What the policies said of a whole output; comes before its `End`."""
+        """What the policies have said of an output so far; that of the whole comes before its `End`."""
         if self._hear(attempt):
             self.evidence.judged_output(verdict)
         return NOTHING
