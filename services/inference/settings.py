@@ -42,7 +42,7 @@ class InferenceSettings(Settings):
     slots: int = Field(
         default=0,
         ge=0,
-        le=1024,
+        le=4096,
         description="Sequences that run at a time; 0 = 16 with llama, 256 with synthetic.",
     )
     queue: int = Field(default=4, ge=0, description="Accepted choices that may wait for a slot.")

@@ -11,6 +11,7 @@ import uvloop
 
 from services.cli.deployed.deployed import Deployed
 from services.cli.deployed.settings import ProcessSettings
+from services.cli.descriptors import allow_connections
 from services.cli.memory import settle_memory
 from services.cli.session import fail
 from shared.bus.ports import BusError
@@ -29,6 +30,7 @@ def run(name: str) -> None:
     settings, telemetry = ProcessSettings(), TelemetrySettings()
     configure_logging(sys.stderr, telemetry.log_level, telemetry.log_format == "json")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    allow_connections()
     try:
         uvloop.run(_run(name, settings, telemetry))
     except FreeholdError as error:

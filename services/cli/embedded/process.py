@@ -12,6 +12,7 @@ from typing import TextIO, cast
 import click
 import uvloop
 
+from services.cli.descriptors import allow_connections
 from services.cli.embedded.platform import Embedded
 from services.cli.embedded.settings import EmbeddedSettings
 from services.cli.embedded.welcome import Progress, welcome
@@ -39,6 +40,7 @@ def run() -> None:
     """Run until Ctrl-C or SIGTERM. What keeps the platform from starting ends it with one line."""
     settings, telemetry = EmbeddedSettings(), TelemetrySettings()
     _configure_logging(telemetry)
+    allow_connections()
     try:
         uvloop.run(_run(settings, telemetry))
     except FreeholdError as error:

@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from services.edge.http.crowding import Held, make_room
 from services.edge.settings import EdgeSettings
 from shared.clock import Clock
 from shared.errors import FreeholdError, Kind
@@ -94,8 +95,25 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects."""
         super().connection_made(transport)
-        if len(self.connections) > self._settings.max_connections:
+        most, now = self._settings.max_connections, self._since
+        if len(self.connections) > most and not make_room(cast(set[Held], self.connections), most, now):
             self._refuse(FreeholdError(Kind.OVERLOADED, "too many connections", retry_after=1))
+
+    @property
+    def closing(self) -> bool:
+        """See `crowding.Held`; so the next three."""
+        return self.transport.is_closing()
+
+    @property
+    def needed(self) -> bool:
+        return self._reading > Reading.HEAD or self._busy()
+
+    @property
+    def since(self) -> float:
+        return self._since
+
+    def hang_up(self) -> None:
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse, or refuse. No parser error leaves a connection open."""
