@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
+
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.contracts.freehold.control.v1 import control_pb2 as pb
 from shared.contracts.freehold.control.v1.control_pb2_grpc import ControlStub
 from shared.rpc.channel import connect
+from tests.e2e.running import until
 
 PROJECT = "demo-project"
 
 
-def make_keys(target: str, token: str, count: int) -> list[str]:
-    """Secrets of new keys of the demo's project; `target` is control's gRPC."""
-    return asyncio.run(_make(target, token, count))
+KNOWN_S = 30.0
+
+
+def make_keys(target: str, token: str, base_url: str, count: int) -> list[str]:
+    """Secrets of new keys of the demo's project, once the edge knows them; `target` is control's gRPC."""
+    secrets = asyncio.run(_make(target, token, count))
+    until(lambda: _known(base_url, secrets[-1]), "the edge to know the new keys", KNOWN_S)
+    return secrets
+
+
+def _known(base_url: str, secret: str) -> bool:
+    answer = httpx.get(f"{base_url}/models", headers={"Authorization": f"Bearer {secret}"}, timeout=10.0)
+    return answer.status_code == 200
 
 
 async def _make(target: str, token: str, count: int) -> list[str]:

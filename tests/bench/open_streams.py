@@ -62,7 +62,7 @@ def embedded() -> Iterator[Edge]:
     with tempfile.TemporaryDirectory() as folder:
         platform = Running(Path(folder) / "home", "synthetic", **WORKER)
         try:
-            (key,) = make_keys(platform.socket, platform.token, 1)
+            (key,) = make_keys(platform.socket, platform.token, platform.base_url, 1)
             port = int(platform.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
             yield Edge(port, platform.process.pid, key)
         finally:
@@ -82,7 +82,7 @@ def deployed() -> Iterator[Edge]:
             platform.start()
             platform.welcome()
             token = (Path(folder) / "secrets" / "token").read_text()
-            (key,) = make_keys(platform.environment["FREEHOLD_CONTROL_TARGET"], token, 1)
+            (key,) = make_keys(platform.environment["FREEHOLD_CONTROL_TARGET"], token, platform.base_url, 1)
             yield Edge(platform.http_port, platform.replicas["edge"].process.pid, key)
         finally:
             platform.stop()

@@ -73,7 +73,7 @@ def main() -> None:
             FREEHOLD_INFERENCE_TOKENS_PER_SECOND=str(PACE),
         )
         try:
-            keys = make_keys(platform.socket, platform.token, 1 + KEYS)
+            keys = make_keys(platform.socket, platform.token, platform.base_url, 1 + KEYS)
             report = asyncio.run(measure(platform, keys, factors, given.seconds))
             platform.verify_ledger()
         finally:

@@ -98,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         platform = Running(Path(folder) / "home", "synthetic")
         try:
-            (key,) = make_keys(platform.socket, platform.token, 1)
+            (key,) = make_keys(platform.socket, platform.token, platform.base_url, 1)
             report = asyncio.run(measure(platform, key, given.streams, given.seconds))
             platform.verify_ledger()
         finally:

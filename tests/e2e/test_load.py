@@ -43,7 +43,7 @@ def ended(platform: Running) -> int:
 
 
 def test_slow_readers_cost_others_nothing_and_are_cut(platform: Running) -> None:
-    (key,) = make_keys(platform.socket, platform.token, 1)
+    (key,) = make_keys(platform.socket, platform.token, platform.base_url, 1)
     plain = post(PATH, chat(4, stream=False), key)
 
     async def beside() -> tuple[int, int, float]:
@@ -72,7 +72,7 @@ def test_overload_is_refused_at_once_and_what_is_let_in_is_answered_in_time(tmp_
         FREEHOLD_INFERENCE_TOKENS_PER_SECOND=str(PACE),
     )
     try:
-        one, *patient = make_keys(platform.socket, platform.token, 9)
+        one, *patient = make_keys(platform.socket, platform.token, platform.base_url, 9)
         loop = OpenLoop(port_of(platform), PATH, chat(TOKENS, stream=False), one, patient)
 
         async def flood() -> Seen:

@@ -7,14 +7,12 @@ owner; the connection is closed exactly where what follows on it could not be tr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import json
 
 import pytest
 
-from services.edge.answer import Answer, Submission
-from tests.integration.edge_front import CHAT, DONE, MODEL, running_edge, say
+from tests.integration.edge_front import CHAT, MODEL, running_edge
 from tests.integration.edge_wire import ask, head, post, refused, wire
 
 BODY = json.dumps(CHAT).encode()
@@ -253,34 +251,6 @@ async def test_one_connection_too_many_is_told_and_closed() -> None:
         assert (reply.status, reply.headers["retry-after"], closed) == (429, "1", True)
         await first.send(post(CHAT))
         assert (await first.reply()).status == 200
-
-
-@pytest.mark.attack(12)
-async def test_connections_that_are_only_held_keep_nobody_out() -> None:
-    """Neither idle ones nor heads that do not end; one that is being answered stays."""
-    begun = asyncio.Event()
-
-    def wait(_: Answer, __: Submission) -> None:
-        begun.set()
-
-    async with contextlib.AsyncExitStack() as stack, running_edge(max_connections=8) as edge:
-        held = [await stack.enter_async_context(wire(edge)) for _ in range(7)]
-        for line in held[:4]:
-            await line.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
-        edge.owner.play = wait
-        waiting = await stack.enter_async_context(wire(edge))
-        await waiting.send(post(CHAT))
-        await begun.wait()
-        edge.owner.play = say("hello")
-        for _ in range(200):
-            reply, _ = await ask(edge, post(CHAT))
-            if reply.status != 429:
-                break
-            await asyncio.sleep(0.05)
-        assert reply.status == 200
-        edge.owner.answers[0].finish(DONE)
-        assert (await waiting.reply()).status == 200
-        assert all([await line.closed() for line in held])
 
 
 @pytest.mark.attack(11)
