@@ -23,7 +23,7 @@ run: $(RUN_STAMP) ## Run the platform on its embedded default, with a real model
 	@$(BIN)/freehold up
 
 test: $(DEV_STAMP) $(SERVERS) ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/simulation tests/fuzz tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/simulation tests/fuzz tests/e2e tests/drills $(ARGS)
 
 drills: $(DEV_STAMP) $(SERVERS) ## Do every fault to real processes under load, into tests/drills/REPORT.md; ONLY=F1,F5 some, DRILLS=full for hours
 	$(BIN)/python -m tests.drills --size $(or $(DRILLS),usual) $(if $(ONLY),--only "$(ONLY)",--write tests/drills/REPORT.md --readme README.md)

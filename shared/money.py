@@ -1,4 +1,4 @@
-"""The arithmetic of protocol.md, section 5: one rule, so that the price in an answer equals its settlement.
+"""The arithmetic of money: one rule, so that the price in an answer equals its settlement.
 
 Amounts are integers of 10^-9 of a currency unit; unit prices are such integers per 1,000 tokens.
 """

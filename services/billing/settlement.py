@@ -1,6 +1,6 @@
 """What one request owes: the join of its owner's evidence and its workers' usages. Pure.
 
-The rules are protocol.md's section 5. Usages are counted in token ids by the workers, delivery by the
+The rules are in proto/README.md, section 4. Usages are counted in token ids by the workers, delivery by the
 owner; neither is believed beyond the other: output is billed up to what was generated.
 """
 

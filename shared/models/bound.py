@@ -1,4 +1,4 @@
-"""An upper bound of a prompt's tokens from its bytes, known before it is encoded (protocol.md, section 5)."""
+"""An upper bound of a prompt's tokens from its bytes, known before it is encoded."""
 
 
 def prompt_bound(

@@ -1,4 +1,4 @@
-"""The manifest of a served model: which file, which digests, which bounds (protocol.md, section 5).
+"""The manifest of a served model: which file, which digests, which bounds.
 
 The manifest is the operator's statement; the file is checked against it before anything is served.
 """

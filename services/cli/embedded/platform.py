@@ -38,7 +38,7 @@ FLUSH_S = 2.0
 
 
 class Embedded:
-    """Starts and stops the whole platform; the order is protocol.md's, section 6."""
+    """Starts and stops the whole platform; the order is that of proto/README.md, section 5."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """HTTP/1.1 as the edge takes it: uvicorn's httptools protocol, made strict.
 
 Neither of uvicorn's parsers refuses doubled headers, foreign targets, header floods or slow senders
-(attacks.md has the table). This class does, as they arrive, before any application code runs. Time
+(attack 11 of tests/attacks.md). This class does, as they arrive, before any application code runs. Time
 limits are enforced by one sweep over all connections, not by timers.
 """
 

@@ -1,4 +1,4 @@
-"""A request's states (protocol.md, section 3): one method an event, each returns the effects to carry out.
+"""A request's states (proto/README.md, section 3): one method an event, each returns what to carry out.
 
 Pure: time comes in with the events, as monotonic seconds. After the terminal state nothing has an effect.
 The rows before `ready` stand in `preparing`, those of an attempt in `running`, the rest here.

@@ -1,4 +1,4 @@
-"""What was billed, by the table of protocol.md, section 5, from what engines really drew."""
+"""What was billed, by the table in proto/README.md, section 4, from what engines really drew."""
 
 from __future__ import annotations
 

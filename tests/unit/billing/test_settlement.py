@@ -1,4 +1,4 @@
-"""Every row of protocol.md's table of what is billed, and who is believed."""
+"""Every row of the table of what is billed (proto/README.md, section 4), and who is believed."""
 
 import pytest
 from hypothesis import given
