@@ -113,6 +113,23 @@ async def test_a_full_worker_gets_nothing_until_its_next_pulse() -> None:
         assert [one.accepted for one in closed.attempts] == [edge.ACCEPTED_NO, edge.ACCEPTED_YES]
 
 
+async def test_nothing_is_sent_into_a_bus_that_carries_no_pulse() -> None:
+    async with a_world() as world:
+        await world.platform.pulses.stop(0)
+        await world.advance(4.0)
+        answer = world.submit()
+        asked = (await world.one(edge.RequestAccepted)).envelope
+        for step in (a_pass(), an_encoding(), a_reservation()):
+            await world.reply(asked, step)
+        await world.advance(20.0)
+        assert world.all_of(edge.GenerateTokens) == []
+        await world.platform.pulses.start()
+        await world.advance(1.2)
+        work = await attempt(world, answer, 1)
+        await world.vet(work, 0, "fine", end=an_end(4))
+        assert text_of(answer) == "fine"
+
+
 async def test_a_silent_worker_is_suspected_and_its_request_waits_for_another() -> None:
     async with a_world() as world:
         answer = world.submit()
