@@ -34,6 +34,9 @@ simulate: $(DEV_STAMP) ## Run seeded histories of the whole platform; SEED=… H
 fuzz: $(DEV_STAMP) ## Send the platform what nobody should, for minutes; FUZZ=200 for hours
 	FREEHOLD_FUZZ=$(or $(FUZZ),20) $(BIN)/python -m pytest -n 2 tests/fuzz $(ARGS)
 
+mutations: $(DEV_STAMP) ## Put known bugs into copies of the tree and see the simulator find each
+	@$(BIN)/python -m tests.simulation.mutations $(ARGS)
+
 check: $(DEV_STAMP) $(BUF_STAMP) ## Lint, types, architecture, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -113,4 +116,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test drills simulate fuzz check bench format contracts images pin-images verify-compose lock clean
+.PHONY: help run test drills simulate mutations fuzz check bench format contracts images pin-images verify-compose lock clean

@@ -107,15 +107,16 @@ class WatchedEngine:
         self.vocabulary = inner.vocabulary
         self._drawn = drawn
         self._shared = shared
-        self._salts: dict[int, bytes] = {}
+        self._tenants: dict[int, str] = {}
+        """Whose tokens each sequence holds."""
 
     def step(self, parts: Sequence[Part]) -> list[int]:
         """See the port."""
         for part in parts:
-            salt = part.key.attempt.work.salt  # type: ignore[attr-defined]
-            if part.position and self._salts.get(part.sequence, salt) != salt:
-                self._shared.append(f"sequence {part.sequence} of another tenant was shared")
-            self._salts[part.sequence] = salt
+            tenant = part.key.attempt.envelope.tenant  # type: ignore[attr-defined]
+            if part.position and self._tenants.get(part.sequence, tenant) != tenant:
+                self._shared.append(f"cells of {self._tenants[part.sequence]} were shared with {tenant}")
+            self._tenants[part.sequence] = tenant
         ids = self._inner.step(parts)
         for part in parts:
             if part.draws:
@@ -126,13 +127,13 @@ class WatchedEngine:
     def copy(self, source: int, target: int, length: int) -> None:
         """See the port."""
         self._inner.copy(source, target, length)
-        self._salts[target] = self._salts.get(source, b"")
+        self._tenants[target] = self._tenants.get(source, "")
 
     def remove(self, sequence: int, start: int = 0) -> None:
         """See the port."""
         self._inner.remove(sequence, start)
         if start == 0:
-            self._salts.pop(sequence, None)
+            self._tenants.pop(sequence, None)
 
     def close(self) -> None:
         """See the port."""
@@ -188,7 +189,7 @@ def values() -> list[Any]:
             id="north",
             organisation="north",
             currency=CURRENCY,
-            limit=60_000,
+            limit=150_000,
             period=pb.PERIOD_MONTH,
         )
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from tests.simulation import cast
 from tests.simulation import weather as bad
 from tests.simulation.assembly import Shape
 
@@ -59,6 +60,8 @@ PROMPTS = (
     "copper moon rising, is it metal?",
     "the river stone is here",
 )
+REFUSED_SHARE = 0.25
+"""Of answers, that may be refused."""
 SPAN_S = 4.0
 """In which requests begin."""
 
@@ -176,6 +179,7 @@ def draw(seed: int) -> Plan:
 
 
 def _ask(chance: random.Random, number: int, shape: Shape) -> Ask:
+    most = chance.choice((1, 3, 8, 16, 40, 120))
     ask = Ask(
         number=number,
         at=chance.random() * chance.choice((0.2, 2.0, SPAN_S)),
@@ -183,8 +187,8 @@ def _ask(chance: random.Random, number: int, shape: Shape) -> Ask:
         edge=chance.randrange(shape.edges),
         text=chance.choice(PROMPTS[:3]) if chance.random() < 0.75 else chance.choice(PROMPTS[3:]),
         streamed=chance.random() < 0.6,
-        most=chance.choice((1, 3, 8, 16, 40)),
-        seed=chance.getrandbits(63),
+        most=most,
+        seed=_seed(chance, most),
         choices=2 if chance.random() < 0.1 else 1,
     )
     if chance.random() < 0.15:
@@ -196,6 +200,16 @@ def _ask(chance: random.Random, number: int, shape: Shape) -> Ask:
     if chance.random() < 0.1:
         ask = replace(ask, deadline_s=chance.uniform(0.2, 5.0))
     return ask
+
+
+def _seed(chance: random.Random, most: int) -> int:
+    """Of a sampling. Most long answers would be refused somewhere: they are given another, mostly."""
+    seed = chance.getrandbits(63)
+    if chance.random() < REFUSED_SHARE:
+        return seed
+    while cast.allowed(cast.spoken(seed, 0, most))[1]:
+        seed = chance.getrandbits(63)
+    return seed
 
 
 def _fault(chance: random.Random, kind: str, shape: Shape) -> Fault:

@@ -28,6 +28,7 @@ class Totals:
     states: Counter[str] = field(default_factory=Counter)
     seeds: list[int] = field(default_factory=list)
     """Of histories that failed."""
+    first_violation: str = ""
     began: float = field(default_factory=time.monotonic)
 
     def add(self, result: Result) -> None:
@@ -41,6 +42,7 @@ class Totals:
         self.states += result.states
         if result.violations:
             self.seeds.append(result.plan.seed)
+            self.first_violation = self.first_violation or result.violations[0]
 
     def value(self) -> dict[str, Any]:
         """All of it."""
@@ -52,6 +54,7 @@ class Totals:
             "failed": self.failed,
             "violations": self.violations,
             "failing_seeds": self.seeds[:20],
+            "first_violation": self.first_violation[:160],
             "steps": self.steps,
             "virtual_seconds": round(self.seconds),
             "requests": dict(self.states.most_common()),

@@ -20,8 +20,7 @@ def judge_delivery(evidence: Evidence) -> Iterator[str]:
         for choice in range(view.ask.choices):
             yield from _text(view, choice)
         yield from _judged(view)
-        if not evidence.plan.faults:
-            yield from _verdict(view)
+        yield from _verdict(view)
     for case in evidence.cases.values():
         yield from _work(case)
         if not evidence.plan.faults and case.view is not None and case.view.left:
@@ -71,9 +70,7 @@ def _judged(view: View) -> Iterator[str]:
 
 
 def _verdict(view: View) -> Iterator[str]:
-    """The verdict that an answer names is the one that it got. A stream that changed hands, or was resumed
-    by another worker, is not held to it: its verdict is of what was judged last.
-    """
+    """The verdict that an answer names is the one that it got, whoever judged its parts."""
     told = view.outcome
     if told is None or view.left or told.state != outcome.TERMINAL_STATE_COMPLETED:
         return

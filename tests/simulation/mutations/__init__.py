@@ -1,0 +1,1 @@
+"""Bugs put in by hand, to see that the simulator finds them."""
