@@ -45,7 +45,9 @@ class Site:
             for name, content in names:
                 self._write(self._folder / name, content)
                 if part.tile.width == WIDTH:
-                    self._files.remove_folder(self._folder / f"{name}.p")
+                    partial = self._folder / f"{name}.p"
+                    self._files.remove_folder(partial)
+                    self._made.discard(partial)
 
     def show(self, note: str) -> None:
         """Make a checkpoint the one that readers find; all its tiles must have been written."""

@@ -93,8 +93,14 @@ def settle(close: Close, usages: Mapping[int, Usage], prices: Prices, reserved: 
     delivered = _delivered(close.attempts)
     chains = _chains(counted, delivered)
     chain = sum(chains.values())
-    generated = max(chain, sum(_ids(attempt, usage) for attempt, usage in counted))
-    last = next((usage for _, usage in reversed(counted) if usage and usage.prompt), _NOTHING)
+    last, generated, missing = _NOTHING, 0, False
+    for attempt, usage in counted:
+        generated += _ids(attempt, usage)
+        if usage is None:
+            missing = True
+        elif usage.prompt:
+            last = usage
+    generated = max(chain, generated)
     cached = min(last.cached, last.prompt)
     prompt_billed = prompt_is_billed(close.state, bool(counted))
     backed = sum(min(count, chains.get(choice, 0)) for choice, count in delivered.items())
@@ -111,7 +117,7 @@ def settle(close: Close, usages: Mapping[int, Usage], prices: Prices, reserved: 
         billed=billed,
         charge=amounts,
         operator_cost=line(generated - billed, prices.output) + excess,
-        usage_missing=any(usage is None for _, usage in counted),
+        usage_missing=missing,
     )
 
 
