@@ -20,8 +20,9 @@ Key = tuple[bytes, int]
 """Request (16 bytes) and choice."""
 OPENS_MS = 15_000
 """By the log's time. A stream is opened again every 10 s: one that goes on for longer without is unknown."""
-BACK_MS = 30_000
-"""How far back a successor begins at most, by the log's time: a stream that needs more cannot be rebuilt."""
+BACK_MS = 25_000
+"""How far before the last sweep a successor begins at most, by the log's time: with a sweep every 5 s no more
+than 30 s back. A stream that needs more cannot be rebuilt."""
 
 
 class FrameError(RecordInvalid):
@@ -119,7 +120,7 @@ class Streams:
 
     def back_to(self, finished: int) -> int:
         """Where a successor has to begin, as of the last `settle`: behind every stream that is not over."""
-        oldest_ms = self._newest_ms - BACK_MS
+        oldest_ms = self._swept_ms - BACK_MS
         return min(
             (
                 stream.begins.offset
@@ -133,7 +134,7 @@ class Streams:
         """Drop what has had no delta for long. To be called every few seconds.
 
         After a stand-still the log's time leaps, and streams that will go on have not all been read yet:
-        so only the time that the last call saw counts.
+        so what counts is the time that the last call saw.
         """
         last_ms, self._swept_ms = self._swept_ms - self._idle_ms, self._newest_ms
         for key in [key for key, stream in self._streams.items() if stream.seen_ms < last_ms]:

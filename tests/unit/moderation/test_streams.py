@@ -235,10 +235,17 @@ def test_a_stream_that_needs_more_than_thirty_seconds_is_not_waited_for(streams)
     streams.vet(frame((A, 1), opens=[(0, 0)], texts=[(0, 0, ["a ", "pi"])]), 0)
     streams.vet(frame((B, 1), opens=[(0, 0)], texts=[(0, 0, ["a "])]), 30)
     streams.settle()
-    assert streams.back_to(2) == 0
-    streams.vet(frame((B, 1), texts=[(0, 1, ["b "])]), 30.1)
+    streams.forget_idle()
+    assert streams.back_to(2) == 1
+
+
+def test_a_lane_that_stood_still_lets_go_of_nothing(streams):
+    streams.vet(frame((A, 1), (B, 1), opens=[(0, 0), (1, 0)], texts=[(0, 0, ["a "])]), 0)
     streams.settle()
-    assert streams.back_to(3) == 1
+    streams.forget_idle()
+    streams.vet(frame((A, 1), opens=[(0, 1)], texts=[(0, 1, ["b. "])]), 60)
+    streams.settle()
+    assert streams.back_to(2) == 0
 
 
 @pytest.mark.parametrize(
