@@ -17,6 +17,15 @@ ROOM = Section(
                 Query(total("freehold_edge_in_flight"), "in flight"),
                 Query(total("freehold_edge_queue_length"), "wait for a worker"),
             ),
+            width=6,
+        ),
+        Shown(
+            "Not taken",
+            "Requests a second that were refused at once: `overloaded` would wait too long for a worker, "
+            "`rate_limit_exceeded` is above a bound of its key or organisation, `not_ready` lacks a service.",
+            "reqps",
+            one(rate("freehold_edge_not_taken_total", by="code"), "{{code}}"),
+            width=6,
         ),
         Shown(
             "Slots",
@@ -28,12 +37,14 @@ ROOM = Section(
                 Query(highest("freehold_edge_free_slots"), "free, as the edge sees them"),
                 Query(total("freehold_inference_queued"), "queued at workers"),
             ),
+            width=6,
         ),
         Shown(
             "Workers heard",
             "Ready workers that an edge hears. 0: every request ends in 503.",
             "short",
             one(f"min by (instance) ({sel('freehold_edge_workers')})", "{{instance}}"),
+            width=6,
         ),
     ),
 )

@@ -66,6 +66,9 @@ async def test_bounds_on_what_is_in_flight() -> None:
         world.submit()
         world.submit()
         assert world.refused().kind is Kind.OVERLOADED
+        registry = world.platform.telemetry.registry
+        for code in ("overloaded", "rate_limit_exceeded"):
+            assert registry.get_sample_value("freehold_edge_not_taken_total", {"code": code}) == 1
         first.leave("client_gone")
         world.submit(principal=few)
 

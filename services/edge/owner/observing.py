@@ -10,6 +10,7 @@ from services.edge.states.failures import ABOVE_BOUND
 from services.edge.states.machine import State
 from shared.clock import Clock
 from shared.contracts.freehold.platform.v1.outcome_pb2 import FinishReason, Verdict
+from shared.errors import FreeholdError, Kind
 from shared.pulses import Seen
 from shared.telemetry import SpanKind, Telemetry
 from shared.telemetry import semconv as names
@@ -54,6 +55,13 @@ class Observer:
         self._bounds = metrics.counter(
             "bound_alarms", "Prompts with more tokens than their bound: a fault of the model's manifest."
         )
+        self._not_taken = metrics.counter(
+            "not_taken",
+            "Requests that were not taken at all: for load, or because somebody is missing.",
+            ("code",),
+        )
+        for kind in (Kind.OVERLOADED, Kind.RATE, Kind.NOT_READY):
+            self._not_taken.labels(kind.value)  # so that its first is an increase from 0
         self.late = metrics.counter("late_records", "Answers to requests that had ended.")
         self.undecodable = metrics.counter("undecodable_records", "Records that could not be understood.")
         self.in_flight = metrics.gauge("in_flight", "Requests that have not ended.")
@@ -70,6 +78,10 @@ class Observer:
 
         self._metrics.read("workers", "Ready workers that this edge hears.", lambda: len(workers()))
         self._metrics.read("free_slots", "Slots that they say are free.", slots)
+
+    def not_taken(self, error: FreeholdError) -> None:
+        """A submission was refused before it became a request."""
+        self._not_taken.labels(error.code).inc()
 
     def begin(self, entry: Entry) -> None:
         """A request was accepted: gives it its span."""

@@ -111,11 +111,14 @@ class Owner:
         """Take a request over. Raises `FreeholdError` where it is not taken at all: then there is no
         record of it anywhere.
         """
-        readiness = self.readiness()
-        if not readiness.ready:
-            raise FreeholdError(Kind.NOT_READY, readiness.reason, retry_after=1)
-        now = self._clock.monotonic()
-        entry = self._acceptance.accept(submission, self._lanes.numbers, self, now)
+        now, readiness = self._clock.monotonic(), self.readiness()
+        try:
+            if not readiness.ready:
+                raise FreeholdError(Kind.NOT_READY, readiness.reason, retry_after=1)
+            entry = self._acceptance.accept(submission, self._lanes.numbers, self, now)
+        except FreeholdError as error:
+            self._observer.not_taken(error)
+            raise
         self._carrier.begin(entry, now)
         return entry.answer
 
