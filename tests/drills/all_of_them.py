@@ -11,6 +11,7 @@ from tests.drills import (  # noqa: F401 - registers
     orders,
     overload,
     poisoned,
+    splice,
     storms,
     trust,
     wires,

@@ -127,21 +127,11 @@ def _periods(world: World, other: Deployment) -> Counter[str]:
 
 @contextmanager
 def _stepped(world: World) -> Iterator[tuple[Deployment, Path]]:
-    """A platform of its own on the same servers, one replica each, and the file with its clock's error."""
-    folder = world.folder / f"stepped-{time.time_ns()}"
-    folder.mkdir()
-    clock = folder / "clock"
+    """A platform whose clock is wrong by what the file says."""
+    clock = world.folder / "clock"
     clock.write_text("0")
-    kafka, database = world.kafka.settings(prefix=f"{folder.name}."), world.postgres.settings()
-    given = {"PYTHONPATH": str(STEPPED), "DRILLS_CLOCK": str(clock)}
-    other = Deployment(folder, kafka, database, **given)
-    try:
-        other.prepare()
-        other.start()
-        other.welcome()
+    with world.beside("synthetic", PYTHONPATH=str(STEPPED), DRILLS_CLOCK=str(clock)) as other:
         yield other, clock
-    finally:
-        other.kill()
 
 
 @drill(

@@ -10,7 +10,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,25 @@ class World:
             project = config.Project(id=f"{OTHER}-project", organisation=OTHER, name=OTHER)
             await control.PutOrganisation(pb.PutOrganisationRequest(organisation=organisation))
             await control.PutProject(pb.PutProjectRequest(project=project))
+
+    @contextmanager
+    def beside(self, engine: str, twice: Sequence[str] = (), **environment: str) -> Iterator[Deployment]:
+        """Another platform on the same servers, with two replicas of some services; gone afterwards."""
+        folder = self.folder / f"beside-{time.time_ns()}"
+        folder.mkdir()
+        kafka = self.kafka.settings(prefix=f"{folder.name}.")
+        other = Deployment(folder, kafka, self.postgres.settings(), engine, **environment)
+        try:
+            other.prepare()
+            for service in SERVICES:
+                other.add(service)
+            for service in twice:
+                other.add(service, f"{service}-2")
+            other.wait_ready()
+            other.welcome()
+            yield other
+        finally:
+            other.kill()
 
     def pause(self, *names: str) -> float:
         """SIGSTOP; the moment."""
