@@ -39,7 +39,16 @@ class Edges(httpx2.AsyncBaseTransport):
         self._turn = count()
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
         self._wire = httpx2.AsyncHTTPTransport(limits=limits)
-        self.tries: list[Try] = []
+        self._tries: dict[str, list[Try]] = {}
+
+    @property
+    def tries(self) -> list[Try]:
+        """Of all requests that a status line came for, or that broke off."""
+        return [one for tries in list(self._tries.values()) for one in list(tries)]
+
+    def of(self, key: str) -> list[Try]:
+        """Of one request, the first one first."""
+        return self._tries.get(key, [])
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it to the first edge of its turn that listens."""
@@ -67,14 +76,17 @@ class Edges(httpx2.AsyncBaseTransport):
             raise
         except BaseException:
             made.ended = time.monotonic()
-            self.tries.append(made)
+            self._keep(made)
             raise
-        self.tries.append(made)
+        self._keep(made)
         made.status = response.status_code
         made.request = response.headers.get("x-request-id", "")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Watched(response.stream, made)
         return response
+
+    def _keep(self, made: Try) -> None:
+        self._tries.setdefault(made.key.rpartition(".")[0], []).append(made)
 
     async def aclose(self) -> None:
         """Close every connection."""

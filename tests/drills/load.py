@@ -110,7 +110,7 @@ class Load:
     @property
     def tries(self) -> list[Try]:
         """Of all requests; those of running ones come when they are answered."""
-        return list(self._edges.tries)
+        return self._edges.tries
 
     @property
     def counts(self) -> Counter[str]:
@@ -191,7 +191,7 @@ class Load:
         except APIError as error:
             asked.outcome, asked.told = "error", str(error.code)
         asked.ended = time.monotonic()
-        asked.tries = [one for one in self._edges.tries if one.key.rpartition(".")[0] == key]
+        asked.tries = self._edges.of(key)
 
     def _body(self, asked: Asked) -> dict[str, Any]:
         text = f"{self._mix.prompt} {asked.key}"
