@@ -16,7 +16,7 @@ from tests.e2e.running import until
 
 pytestmark = pytest.mark.timeout(900)
 
-SHORT = ("F1", "F3 moderation", "F2", "F6 6 s", "F20", "close first")
+SHORT = ("F1", "F3 moderation", "F6 6 s", "F20", "close first")
 
 
 @pytest.fixture(scope="module")
