@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.drills.all_of_them import DRILLS
@@ -34,19 +35,23 @@ def main() -> None:
         raise SystemExit(f"there is no drill {', '.join(unknown)}; there are {', '.join(DRILLS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     runner = Runner(f"python -m tests.drills {' '.join(sys.argv[1:])}".strip())
+
+    def report(ends: Sequence[str]) -> str:
+        text = markdown(runner.results, runner.machine(), ends)
+        if given.write:
+            given.write.write_text(text)
+        return text
+
     try:
         for name in names:
             runner.do(DRILLS[name])
-        ends = runner.close_books()
+            report(["not at its end"])
+        print(report(runner.close_books()))
+        if given.readme:
+            rewrite(given.readme, runner.results)
     finally:
         runner.end()
-    text = markdown(runner.results, runner.machine(), ends)
-    print(text)
-    if given.write:
-        given.write.write_text(text)
-    if given.readme:
-        rewrite(given.readme, runner.results)
-    sys.exit(any(result.verdict == "BROKEN" for result in runner.results))
+    sys.exit(runner.broken)
 
 
 if __name__ == "__main__":

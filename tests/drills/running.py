@@ -30,8 +30,10 @@ class Runner:
     def __init__(self, command: str) -> None:
         self._command = command
         self._began = time.monotonic()
+        self._machine = described()
         self._world: World | None = None
         self._open: list[tuple[Result, Books]] = []
+        self._wrong = False
         self.results: list[Result] = []
 
     def do(self, drill: Drill) -> None:
@@ -92,7 +94,16 @@ class Runner:
             if not complete:
                 result.account.fault("lost: never complete", ", ".join(books.open()[:3]))
         self._open.clear()
-        return whole_log(self._world)
+        try:
+            return whole_log(self._world)
+        except AssertionError as error:
+            self._wrong = True
+            return [f"**WRONG as a whole**: {error}"]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was."""
+        return self._wrong or any(result.verdict == "BROKEN" for result in self.results)
 
     def end(self) -> None:
         """Leave nothing running."""
@@ -102,7 +113,7 @@ class Runner:
 
     def machine(self) -> dict[str, Any]:
         """Where and how."""
-        return {"command": self._command, **described(), "took_s": round(time.monotonic() - self._began)}
+        return {"command": self._command, **self._machine, "took_s": round(time.monotonic() - self._began)}
 
 
 def told(result: Result) -> str:
