@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from tests.bench.machine import described
@@ -80,8 +81,22 @@ class Runner:
             self._world.servers_again()
             within(AGAIN_S, self._world.again)
         except Exception:  # noqa: BLE001 - it is made anew
+            traceback.print_exc(limit=-3)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        try:
             self.close_books()
-            self.end()
+        except Exception:  # noqa: BLE001 - what was open stays without its books, and the report says so
+            traceback.print_exc(limit=-3)
+            for result, _ in self._open:
+                result.error = "its world broke before its books were complete"
+                result.figure = None
+            self._open.clear()
+        world, self._world = self._world, None
+        if world is not None:
+            with suppress(Exception):
+                world.close()
 
     def close_books(self) -> list[str]:
         """Wait for what was still open; what is said of the world as a whole."""
