@@ -140,18 +140,22 @@ def _stepped(world: World) -> Iterator[tuple[Deployment, Path]]:
     aim="0 requests sent to it; it ends or waits, and says why",
 )
 def no_memory(world: World) -> Figure:
-    load = meanwhile(world, "F30", sized(8.0, 15.0))
-    third = world.deployment.add("inference", "inference-3", FREEHOLD_ENGINE="llama")
-    resource.prlimit(third.process.pid, resource.RLIMIT_AS, (600 << 20, 600 << 20))
-    try:
+    with world.load("F30", each=100_000) as load:
+        load.reached(16)
+        third = world.deployment.add("inference", "inference-3", FREEHOLD_ENGINE="llama")
+        try:
+            resource.prlimit(third.process.pid, resource.RLIMIT_AS, (600 << 20, 600 << 20))
+            spoke = eventually(lambda: third.process.poll() is not None or bool(third.output), 90.0)
+            time.sleep(sized(2.0, 5.0))  # of service, whatever becomes of it
+            status = third.process.poll()
+            answer = third.ask("/readyz") if status is None else None
+            ready = answer is not None and answer.is_success
+            last = next((line for line in reversed(third.output.splitlines()) if line.strip()), "nothing")
+        finally:
+            world.replicas.pop("inference-3").kill()
+        load.end_after(0.0)
         load.join(150.0)
-        status = third.process.poll()
-        answer = third.ask("/readyz") if status is None else None
-        ready = answer is not None and answer.is_success
-        said = f"ended with {status}" if status is not None else "waits, not ready"
-        last = next((line for line in reversed(third.output.splitlines()) if line.strip()), "nothing")
-    finally:
-        world.replicas.pop("inference-3").kill()
-    found = answered(load, "", notes=[f"it {said}; last words: {last[:160]}"])
-    found.met = found.met and not ready
+    said = f"ended with {status}" if status is not None else "waits"
+    found = answered(load, "", notes=[f"it {said}; last words: {last[:200]}"])
+    found.met = found.met and spoke and not ready
     return found
