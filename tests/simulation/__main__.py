@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +25,19 @@ def main() -> None:
     options = _options()
     stage = Stage(options.jobs)
     totals = Totals(options.seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # who stops a long run still gets what it has found
+        _run(stage, options, totals)
+    if options.json:
+        print(json.dumps(totals.value()))
+    elif not options.digests:
+        print(totals.line())
+    if options.report:
+        totals.write(options.report)
+    sys.exit(1 if totals.failed else 0)
+
+
+def _run(stage: Stage, options: argparse.Namespace, totals: Totals) -> None:
     told = time.monotonic()
     for result in stage.play(_plans(options.seed, options.histories)):
         totals.add(result)
@@ -31,17 +46,10 @@ def main() -> None:
         if result.violations:
             _tell(result, stage, options.shrink)
             if totals.failed >= options.most_failures:
-                break
+                return
         if time.monotonic() - told > TOLD_EVERY_S:
             told = time.monotonic()
             print(totals.line(), file=sys.stderr, flush=True)
-    if options.json:
-        print(json.dumps(totals.value()))
-    elif not options.digests:
-        print(totals.line())
-    if options.report:
-        totals.write(options.report)
-    sys.exit(1 if totals.failed else 0)
 
 
 def _options() -> argparse.Namespace:

@@ -93,8 +93,7 @@ class Surroundings(Protocol):
     disks: Any
     files: dict[str, Files]
     parts: dict[str, Parts]
-    drawn: dict[tuple[str, int], int]
-    shared: list[str]
+    truth: cast.Truth
 
     def passed(self, process: Process, point: str) -> None:
         """A process has come to a point where something may happen to it."""
@@ -162,9 +161,8 @@ class Assembly:
         numbers = FixedNumbers(seats=[number])
 
         def around(_: Any) -> Any:
-            return cast.WatchedEngine(
-                cast.make_engine(self._world.shape.pace), self._world.drawn, self._world.shared
-            )
+            engine = cast.make_engine(self._world.shape.pace)
+            return cast.WatchedEngine(engine, self._world.truth, parts.platform.host.incarnation)
 
         parts.service = inference.build(settings, parts.platform, TOPICS, numbers, around)
         return parts

@@ -98,30 +98,68 @@ def allowed(text: str) -> tuple[str, bool]:
     return re.sub(r"\bcopper moon\b", LABEL, kept), found is not None
 
 
+class Truth:
+    """What engines really did."""
+
+    def __init__(self) -> None:
+        self.ids: dict[tuple[str, int, int], list[int]] = {}
+        """Ids drawn, by request, attempt and choice."""
+        self.starts: dict[tuple[str, int, int], int] = {}
+        """Index of the first of them."""
+        self.shared: list[str] = []
+        """What must not have happened."""
+
+    def draw(self, request: str, attempt: int, choice: int, index: int, token: int) -> None:
+        """An id was drawn."""
+        key = (request, attempt, choice)
+        start = self.starts.setdefault(key, index)
+        held = self.ids.setdefault(key, [])
+        if index != start + len(held):
+            self.shared.append(f"request {request}, attempt {attempt}: index {index} was drawn out of order")
+        held.append(token)
+
+    def drawn(self, request: str, attempt: int) -> int:
+        """How many ids an attempt drew in all."""
+        return sum(
+            len(ids) for (of, number, _), ids in self.ids.items() if (of, number) == (request, attempt)
+        )
+
+
 class WatchedEngine:
     """The synthetic engine, and what it really did: ids drawn, and whose cells were shared."""
 
-    def __init__(self, inner: Engine, drawn: dict[tuple[str, int], int], shared: list[str]) -> None:
+    def __init__(self, inner: Engine, truth: Truth, own: int) -> None:
+        """`own` is this worker's alone."""
         self._inner = inner
         self.capabilities = inner.capabilities
         self.vocabulary = inner.vocabulary
-        self._drawn = drawn
-        self._shared = shared
+        self._truth = truth
+        self._own = own
         self._tenants: dict[int, str] = {}
         """Whose tokens each sequence holds."""
 
     def step(self, parts: Sequence[Part]) -> list[int]:
-        """See the port."""
+        """See the port. From its second attempt on a request gets other words than the first would have
+        had, as between real engines: so what is spliced wrongly cannot look right.
+        """
+        seeds = [part.seed for part in parts]
         for part in parts:
-            tenant = part.key.attempt.envelope.tenant  # type: ignore[attr-defined]
+            attempt = part.key.attempt  # type: ignore[attr-defined]
+            if attempt.envelope.attempt > 1:
+                part.seed = (part.seed ^ self._own) & ((1 << 64) - 1)
+            tenant = attempt.envelope.tenant
             if part.position and self._tenants.get(part.sequence, tenant) != tenant:
-                self._shared.append(f"cells of {self._tenants[part.sequence]} were shared with {tenant}")
+                self._truth.shared.append(
+                    f"cells of {self._tenants[part.sequence]} were shared with {tenant}"
+                )
             self._tenants[part.sequence] = tenant
         ids = self._inner.step(parts)
-        for part in parts:
+        drawn = iter(ids)
+        for part, seed in zip(parts, seeds, strict=True):
+            part.seed = seed
             if part.draws:
-                key = part.key.attempt.key  # type: ignore[attr-defined]
-                self._drawn[key] = self._drawn.get(key, 0) + 1
+                request, attempt = part.key.attempt.key  # type: ignore[attr-defined]
+                self._truth.draw(request, attempt, part.choice, part.index, next(drawn))
         return ids
 
     def copy(self, source: int, target: int, length: int) -> None:

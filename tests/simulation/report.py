@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulation.history import Result
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Totals:
     seeds: list[int] = field(default_factory=list)
     """Of histories that failed."""
     first_violation: str = ""
+    revision: str = field(default_factory=lambda: _revision())
     began: float = field(default_factory=time.monotonic)
 
     def add(self, result: Result) -> None:
@@ -86,10 +90,18 @@ class Totals:
                 faults=_table(found["faults"]),
                 asked=sum(self.states.values()),
                 struck=sum(self.faults.values()),
+                revision=self.revision,
                 last=self.first + self.histories - 1,
                 **{key: value for key, value in found.items() if key not in ("requests", "faults")},
             )
         )
+
+
+def _revision() -> str:
+    """Of the tree that is simulated; empty outside a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
 
 
 def _table(counts: dict[str, int]) -> str:
@@ -98,7 +110,8 @@ def _table(counts: dict[str, int]) -> str:
 
 _TEXT = """# What the simulator has found
 
-Written by `make simulate SEED={first_seed} HISTORIES={histories}`; each history is replayed by its seed.
+Written by `make simulate SEED={first_seed} HISTORIES={histories} ARGS="--report tests/simulation/REPORT.md"` at revision
+{revision}, on a machine that others used too. Each history is replayed by its seed.
 
 | figure | value |
 | --- | --- |

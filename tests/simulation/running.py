@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import select
+import signal
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -72,7 +73,13 @@ class Stage:
     def play(self, plans: Iterable[Plan]) -> Iterator[Result]:
         """The results, as they come."""
         children: dict[int, _Child] = {}
-        waiting = iter(plans)
+        try:
+            yield from self._play(iter(plans), children)
+        finally:
+            for child in children.values():
+                os.kill(child.pid, signal.SIGTERM)
+
+    def _play(self, waiting: Iterator[Plan], children: dict[int, _Child]) -> Iterator[Result]:
         more = True
         while more or children:
             while more and len(children) < self._jobs:
@@ -97,6 +104,7 @@ class Stage:
             return _Child(pid, plan, read)
         try:
             os.close(read)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             gc.disable()
             world = self._worlds[plan.shape]
             logging.getLogger().addHandler(_Listener(world))

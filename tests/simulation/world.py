@@ -40,10 +40,7 @@ class World:
         self.lives: dict[str, int] = {}
         self.secrets: dict[str, str] = {}
         self.keys: dict[str, str] = {}
-        self.drawn: dict[tuple[str, int], int] = {}
-        """Ids that engines drew, by request and attempt."""
-        self.shared: list[str] = []
-        """Cells that were shared between tenants."""
+        self.truth = cast.Truth()
         self.on_point: Callable[[Process, str], None] | None = None
         """Called where a process publishes, has committed or stores offsets: it may be killed there."""
         self.began_at = 0.0

@@ -15,23 +15,50 @@ STEPS_TO_STOP_S = 0.6
 
 def judge_delivery(evidence: Evidence) -> Iterator[str]:
     """Text, ids, verdicts, cancellation, and what was shared between tenants."""
-    yield from dict.fromkeys(evidence.world.shared)
-    for view in evidence.views:
-        for choice in range(view.ask.choices):
-            yield from _text(view, choice)
-        yield from _judged(view)
-        yield from _verdict(view)
+    truth = evidence.world.truth
+    yield from dict.fromkeys(truth.shared)
     for case in evidence.cases.values():
+        if case.view is not None:
+            for choice in range(case.view.ask.choices):
+                yield from _attempts(case, case.view, choice, truth)
+                yield from _text(case, case.view, choice, truth)
+            yield from _judged(case.view)
+            yield from _verdict(case.view)
+            if not evidence.plan.faults and case.view.left:
+                yield from _stops(evidence, case, case.view)
         yield from _work(case)
-        if not evidence.plan.faults and case.view is not None and case.view.left:
-            yield from _stops(evidence, case, case.view)
 
 
-def _pieces(seed: int, choice: int, most: int) -> tuple[list[str], bool]:
+def _prefix(case: Case, attempt: int, choice: int) -> list[int] | None:
+    """Ids that the choice had when the attempt was sent; None where it had ended before."""
+    return next((list(one.ids) for one in case.works[attempt][1].choices if one.choice == choice), None)
+
+
+def _attempts(case: Case, view: View, choice: int, truth: cast.Truth) -> Iterator[str]:
+    """Each attempt goes on from a part of what the one before had, and the first says what its seed says."""
+    had: list[int] = []
+    for number in sorted(case.works):
+        prefix = _prefix(case, number, choice)
+        if prefix is None:
+            continue
+        if prefix != had[: len(prefix)]:
+            yield f"{case.who}: attempt {number} goes on from {_read(prefix)!r}, of {_read(had)!r}"
+        ids = truth.ids.get((case.request, number, choice), [])
+        if ids and truth.starts[case.request, number, choice] != len(prefix):
+            yield f"{case.who}: attempt {number} begins at another index than its prefix ends"
+        if number == 1 and _read(ids) != cast.spoken(view.ask.seed, choice, len(ids)):
+            yield f"{case.who}: the engine said {_read(ids)!r} against its seed"
+        had = prefix + ids
+
+
+def _read(ids: list[int]) -> str:
+    return b"".join(cast.vocabulary().pieces[token] for token in ids).decode()
+
+
+def _pieces(words: list[str]) -> tuple[list[str], bool]:
     """The text of each id as it may be read, and whether a refusal ends it."""
-    words = cast.spoken(seed, choice, most).split(" ")[1:]
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if (word, following) == cast.REFUSED:
             return found, True
         if found and found[-1] == f" {cast.LABEL}" and word == cast.REDACTED[1]:
@@ -43,19 +70,23 @@ def _pieces(seed: int, choice: int, most: int) -> tuple[list[str], bool]:
     return found, False
 
 
-def _text(view: View, choice: int) -> Iterator[str]:
-    ask, read, tokens = view.ask, view.text(choice), view.tokens(choice)
-    pieces, refused = _pieces(ask.seed, choice, ask.most)
-    who = f"client {ask.number}, choice {choice}"
+def _text(case: Case, view: View, choice: int, truth: cast.Truth) -> Iterator[str]:
+    read, tokens = view.text(choice), view.tokens(choice)
+    chain: list[int] = []
+    for number in sorted(case.works):
+        prefix = _prefix(case, number, choice)
+        if prefix is not None:
+            chain = prefix + truth.ids.get((case.request, number, choice), [])
+    pieces, refused = _pieces(_read(chain).split(" ")[1:])
+    who = f"{case.who}, choice {choice}"
     if read != "".join(pieces[:tokens]) or tokens > len(pieces):
-        may = "".join(pieces[:tokens])
-        yield f"{who}: read {tokens} ids as {read!r}, may read {may!r}"
+        yield f"{who}: read {tokens} ids as {read!r}, may read {''.join(pieces[:tokens])!r}"
     if view.outcome is None or view.outcome.state != outcome.TERMINAL_STATE_COMPLETED or view.left:
         return
     if refused:
         yield f"{who}: completed, and its whole answer is refused"
-    elif tokens != ask.most:
-        yield f"{who}: completed with {tokens} of {ask.most} ids"
+    elif tokens != view.ask.most:
+        yield f"{who}: completed with {tokens} of {view.ask.most} ids"
 
 
 def _judged(view: View) -> Iterator[str]:
@@ -89,16 +120,11 @@ def _work(case: Case) -> Iterator[str]:
         for words in (cast.REFUSED, cast.REDACTED):
             if " ".join(words).encode() in prompt:
                 yield f"{case.who}: attempt {number} was given {prompt!r}"
-        for prefix in work.choices:
-            said = b"".join(pieces[token] for token in prefix.ids).decode()
-            seed = case.view.ask.seed if case.view else 0
-            if said != cast.spoken(seed, prefix.choice, len(prefix.ids)):
-                yield f"{case.who}: attempt {number} goes on from {said!r}, which nobody said"
 
 
 def _stops(evidence: Evidence, case: Case, view: View) -> Iterator[str]:
     pace = evidence.world.shape.pace
-    drawn = sum(n for (request, _), n in evidence.world.drawn.items() if request == case.request)
+    drawn = sum(evidence.world.truth.drawn(case.request, number) for number in case.works)
     until = (view.ended or 0.0) - view.began + STEPS_TO_STOP_S
     if drawn > until * pace * view.ask.choices + 8:
         yield f"{case.who}: left after {until - STEPS_TO_STOP_S:.2f} s, and {drawn} ids were generated"

@@ -33,11 +33,11 @@ def _usages(evidence: Evidence, case: Case) -> Iterator[str]:
         if any(copy != first for _, copy in copies):
             yield f"{case.who}: attempt {number} has different usages"
         counted = sum(choice.generated for choice in first.choices)
-        drawn = evidence.world.drawn.get((case.request, number), 0)
+        drawn = evidence.world.truth.drawn(case.request, number)
         if counted != drawn:
             yield f"{case.who}: attempt {number} counted {counted} ids, its engine drew {drawn}"
     for number, (worker, _) in case.works.items():
-        ran = (case.request, number) in evidence.world.drawn
+        ran = evidence.world.truth.drawn(case.request, number) > 0
         if ran and worker in alive and number not in case.usages:
             yield f"{case.who}: attempt {number} was generated and never counted"
 
