@@ -16,6 +16,13 @@ from tests.simulation.history import Result
 ROOT = Path(__file__).parents[2]
 
 
+def _revision() -> str:
+    """Of the tree that is simulated; empty outside a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
 @dataclass
 class Totals:
     """Of one run."""
@@ -32,7 +39,7 @@ class Totals:
     seeds: list[int] = field(default_factory=list)
     """Of histories that failed."""
     first_violation: str = ""
-    revision: str = field(default_factory=lambda: _revision())
+    revision: str = field(default_factory=_revision)
     began: float = field(default_factory=time.monotonic)
 
     def add(self, result: Result) -> None:
@@ -97,21 +104,14 @@ class Totals:
         )
 
 
-def _revision() -> str:
-    """Of the tree that is simulated; empty outside a clone."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
-
-
 def _table(counts: dict[str, int]) -> str:
     return "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
 
 
 _TEXT = """# What the simulator has found
 
-Written by `make simulate SEED={first_seed} HISTORIES={histories} ARGS="--report tests/simulation/REPORT.md"` at revision
-{revision}, on a machine that others used too. Each history is replayed by its seed.
+Written by `make simulate SEED={first_seed} HISTORIES={histories} ARGS="--report tests/simulation/REPORT.md"`
+at revision {revision}, on a machine that others used too. Each history is replayed by its seed.
 
 | figure | value |
 | --- | --- |
