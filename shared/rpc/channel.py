@@ -9,7 +9,7 @@ import grpc
 
 from shared.lifecycle import Tasks
 from shared.rpc.identity import Identity, Pem, channel_credentials
-from shared.rpc.server import MAX_MESSAGE_BYTES
+from shared.rpc.server import ALIVE, MAX_MESSAGE_BYTES
 
 LAST_CALLS_S = 60.0
 """That calls get over a connection with the certificate of before."""
@@ -96,7 +96,7 @@ class RenewedChannel:
         return self._channel
 
 
-_OPTIONS = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+_OPTIONS = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), *ALIVE]
 
 
 def _interceptors(token: str) -> list[grpc.aio.ClientInterceptor]:

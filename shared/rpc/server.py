@@ -25,6 +25,17 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
+PINGS_MS = 10_000
+ALIVE = (
+    ("grpc.keepalive_time_ms", PINGS_MS),
+    ("grpc.keepalive_timeout_ms", PINGS_MS // 2),
+    ("grpc.http2.ping_timeout_ms", PINGS_MS // 2),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+"""Either side finds out in 15 s that nothing passes any more on a connection that is still open. A ping's own
+time-out is a minute unless said, and the longer of the two counts.
+"""
 MAX_STREAMS = 1000
 _REPEATED_PROOF = (
     ("grpc.max_connection_age_ms", CONNECTION_S * 1000),
@@ -56,6 +67,8 @@ class RpcServer:
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # between the two chance decides
                 ("grpc.max_concurrent_streams", MAX_STREAMS),
                 ("grpc.so_reuseport", 0),
+                *ALIVE,
+                ("grpc.http2.min_ping_interval_without_data_ms", PINGS_MS // 2),
             ],
         )
         self._health = health.aio.HealthServicer()
