@@ -244,7 +244,7 @@ class Owner:
             if identifier not in lawful:
                 lawful[identifier] = is_lawful(configuration, identifier, now_ns)
             if not lawful[identifier]:
-                self._carrier.apply(entry, entry.machine.left("key_revoked"), now)
+                self._carrier.apply(entry, entry.machine.revoked(), now)
 
     def _lose_suspects(self, now: float) -> None:
         suspect = self._platform.pulses.suspect

@@ -37,8 +37,12 @@ class Machine(Running):
         return self._fail(failures.too_many_cells(self.cells)) if self.state is State.READY else NOTHING
 
     def left(self, reason: str) -> Effects:
-        """The client is gone or too slow, or its key was revoked."""
+        """The client is gone or too slow."""
         return NOTHING if self.terminal else self._cancel(reason)
+
+    def revoked(self) -> Effects:
+        """The client's key counts no more. A plain answer that is being sent cannot be taken back."""
+        return NOTHING if self.terminal or self.state is State.SENDING else self._cancel("key_revoked")
 
     def sent(self) -> Effects:
         """A plain answer's body was handed to the transport whole."""
@@ -50,7 +54,7 @@ class Machine(Running):
 
     def tick(self, now: float, seat_seen: float) -> Effects:
         """Time has passed; `seat_seen` = when a live worker for the model was last known."""
-        if self.terminal:
+        if self.terminal or self.state is State.SENDING:  # its transport says how that ends
             return NOTHING
         if now >= self.terms.deadline:
             return self._end(State.EXPIRED, failures.expired())

@@ -198,4 +198,4 @@ def test_what_cannot_be_resumed_restarts_only_if_nothing_was_delivered(format_ty
 
 def test_leaving_after_dispatch_cancels_the_attempt() -> None:
     assert dispatched().left("client_gone")[0] == Cancel(1)
-    assert started().left("key_revoked")[0] == Cancel(1)
+    assert started().revoked()[0] == Cancel(1)

@@ -238,10 +238,11 @@ class Request(RuleBasedStateMachine):
         self.carry_out(self.machine.suspected(self.now, worker))
 
     @precondition(stormy)
-    @rule(how=st.sampled_from(["left", "sent", "shut_down", "unfit", "unredactable"]))
+    @rule(how=st.sampled_from(["left", "revoked", "sent", "shut_down", "unfit", "unredactable"]))
     def surroundings(self, how: str) -> None:
         call = {
             "left": lambda: self.machine.left("client_gone"),
+            "revoked": self.machine.revoked,
             "sent": self.machine.sent,
             "shut_down": self.machine.shut_down,
             "unfit": self.machine.unfit,
@@ -276,6 +277,9 @@ class Request(RuleBasedStateMachine):
             return
         before = self.machine.state
         self.carry_out(self.machine.tick(1e9, 1e9))
+        if self.machine.state is State.SENDING:  # has no deadline: its transport says how it ends
+            before = State.SENDING
+            self.carry_out(self.machine.sent())
         assert self.machine.terminal
         assert self.closed == 1
         assert self.finished == 1

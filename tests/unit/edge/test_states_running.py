@@ -40,6 +40,17 @@ def test_a_plain_answer_completes_when_its_body_is_sent() -> None:
     assert machine.state is State.COMPLETED
 
 
+def test_a_plain_answer_that_is_being_sent_is_neither_late_nor_revoked() -> None:
+    machine = started(streamed=False)
+    machine.delta(1.0, 1, 0, delta(0, 3), ROOM)
+    assert finished(machine.ended(1.1, 1, 0, end(3))).error is None
+    assert machine.revoked() == ()
+    assert machine.tick(1000.0, 0.0) == ()
+    assert machine.sent() == (Close(),)
+    assert machine.state is State.COMPLETED
+    assert started(streamed=False).revoked() != ()
+
+
 def test_a_plain_answer_whose_client_left_is_cancelled() -> None:
     machine = started(streamed=False)
     machine.ended(1.1, 1, 0, end(0))
