@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from ops.docker.select_packages import closure, entries, select
+from services.cli.authority import HOLDERS
 from services.cli.deployed.settings import ProcessSettings, WelcomeSettings
 from services.cli.serve import SERVICES
 from shared.bus.kafka_settings import KafkaSettings
+from shared.rpc.tls_settings import RpcTlsSettings
 from shared.storage.settings import DatabaseSettings
 from shared.telemetry import TelemetrySettings
 
@@ -23,9 +25,17 @@ CONTAINERS: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "ops" / "docker" / "Dockerfile").read_text()
 LOCK = (ROOT / "requirements.txt").read_text()
 SETS = (ROOT / "ops" / "docker" / "packages.toml").read_text()
-ONCE = ("secrets", "topics", "migrate", "welcome")
+ONCE = ("secrets", "certs", "topics", "migrate", "welcome")
 SCALED = ("edge", "inference", "moderation")
 LAPTOP_MIB = 8192
+KINDS = (
+    ProcessSettings,
+    WelcomeSettings,
+    RpcTlsSettings,
+    KafkaSettings,
+    DatabaseSettings,
+    TelemetrySettings,
+)
 
 
 def mib(limit: str) -> int:
@@ -63,6 +73,52 @@ def test_no_secret_is_in_the_file_and_only_audit_is_given_the_logs_key() -> None
         assert given == (name in ("audit", "secrets"))
 
 
+def test_each_process_is_given_its_own_key_and_nobody_elses() -> None:
+    holders = {**dict.fromkeys(HOLDERS, ""), **dict.fromkeys((*ONCE[2:], "kafka-console"), "operator")}
+    for name, container in CONTAINERS.items():
+        given = {
+            str(volume).partition(":")[0]
+            for volume in container.get("volumes", ())
+            if str(volume).startswith(("tls-", "authority"))
+        }
+        if name == "certs":
+            assert given == {"authority", *(f"tls-{holder}" for holder in HOLDERS)}
+        elif name in holders:
+            assert given == {f"tls-{holders[name] or name}"}, name
+        elif name != "secrets":
+            assert not given, name
+
+
+def test_only_the_door_and_what_people_look_at_have_a_way_out() -> None:
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    outside = {name for name, one in CONTAINERS.items() if "outside" in one["networks"]}
+    assert outside == {"proxy", "jaeger", "prometheus", "grafana", "kafka-console"}
+
+
+def test_nobody_has_more_than_he_needs_of_the_kernel() -> None:
+    for name, container in CONTAINERS.items():
+        assert container["cap_drop"] == ["ALL"], name
+        assert container["security_opt"] == ["no-new-privileges:true"], name
+        assert container.get("read_only") or name in ("kafka", "kafka-console"), name
+        assert "privileged" not in container, name
+
+
+def test_what_the_broker_and_the_database_let_in() -> None:
+    """A service by its certificate, over TLS; the broker's rights are those of the topics."""
+    broker = (ROOT / "ops" / "kafka" / "broker" / "server.properties").read_text()
+    listeners = re.search(r"^listener\.security\.protocol\.map=(.+)$", broker, re.MULTILINE)
+    assert listeners
+    assert {pair.partition(":")[2] for pair in listeners[1].split(",")} == {"SSL"}
+    assert "ssl.client.auth=required" in broker
+    assert "super.users=User:kafka;User:operator\n" in broker
+    rules = (ROOT / "ops" / "postgres" / "server" / "pg_hba.conf").read_text().splitlines()
+    assert {rule.split()[0]: rule.split()[4] for rule in rules[2:] if rule.startswith("hostssl")} == {
+        "hostssl": "cert"
+    }
+    assert all(rule.startswith(("#", "local", "hostssl")) for rule in rules)
+    assert "--rights" in CONTAINERS["topics"]["command"]
+
+
 def test_all_limits_together_fit_a_laptop_with_two_of_each() -> None:
     watched = [name for name in CONTAINERS if name not in ONCE and name != "kafka-console"]
     total = sum(mib(CONTAINERS[name]["mem_limit"]) * (1 + (name in SCALED)) for name in watched)
@@ -83,7 +139,7 @@ def test_fetched_images_are_named_by_an_exact_version() -> None:
 @pytest.mark.parametrize("name", [*SERVICES, *ONCE])
 def test_every_variable_is_a_setting_that_somebody_reads(name: str) -> None:
     known = {"FREEHOLD_EDGE_HTTP_HOST", "FREEHOLD_EDGE_GRPC_HOST", "FREEHOLD_AUDIT_KEY_FILE"}
-    for kind in (ProcessSettings, WelcomeSettings, KafkaSettings, DatabaseSettings, TelemetrySettings):
+    for kind in KINDS:
         prefix = str(kind.model_config["env_prefix"])
         known |= {f"{prefix}{field}".upper() for field in kind.model_fields}
     for variable in CONTAINERS[name]["environment"]:
