@@ -60,7 +60,13 @@ format: $(DEV_STAMP) ## Format the code
 contracts: $(DEV_STAMP) ## Make shared/contracts from proto/
 	$(BIN)/python ops/contracts/generate
 
-images: ## Build the images of docker-compose.yml, labelled with this revision
+sbom: $(DEV_STAMP) ## Write the bill of materials of what ships, CycloneDX JSON, to build/freehold.cdx.json
+	@$(BIN)/python -m ops.supply.sbom
+
+audit-locks: $(DEV_STAMP) ## Check the locks against an export of OSV's advisories: OSV=all.zip
+	@$(BIN)/python -m ops.supply.advisories "$(OSV)"
+
+images: sbom ## Build the images of docker-compose.yml, labelled with this revision, and their bill of materials
 	FREEHOLD_REVISION=$$(git rev-parse HEAD) FREEHOLD_SOURCE=$$(git config remote.origin.url || echo unknown) \
 	  docker compose build
 
@@ -116,4 +122,4 @@ $(SERVERS): build/%/.done: ops/servers.py | $(DEV_STAMP)
 	@$(BIN)/python ops/servers.py $*
 	@touch $@
 
-.PHONY: help run test drills simulate mutations fuzz check bench format contracts images pin-images verify-compose lock clean
+.PHONY: help run test drills simulate mutations fuzz check bench format contracts sbom audit-locks images pin-images verify-compose lock clean
