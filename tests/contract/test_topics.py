@@ -48,7 +48,7 @@ def test_pulses_reach_who_measures_time_by_them() -> None:
 
 def test_config_reaches_everybody_from_the_beginning() -> None:
     topic = load_topics("compose")["config"]
-    assert topic.assigned == dict.fromkeys(SERVICES - {"control"}, Start.BEGINNING)
+    assert topic.assigned == dict.fromkeys(SERVICES, Start.BEGINNING)
     assert (topic.kind, topic.partitions, topic.retention_s, topic.writers) == (
         "config",
         1,
