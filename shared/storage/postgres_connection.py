@@ -158,6 +158,7 @@ def engine(settings: DatabaseSettings, service: str, statement_s: float | None) 
     return create_async_engine(
         "postgresql+asyncpg://",
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # an error that is logged shows the statement and no row
         poolclass=NullPool,
         connect_args={
             "host": settings.host,

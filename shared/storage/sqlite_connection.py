@@ -42,6 +42,7 @@ def connect(path: Path, synchronous: Synchronous, *, read_only: bool = False) ->
     engine = create_engine(
         URL.create("sqlite+pysqlite", database=str(path)),
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # an error that is logged shows the statement and no row
         poolclass=NullPool,
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
     )

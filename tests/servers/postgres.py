@@ -103,6 +103,11 @@ class Postgres:
         """Of the running server's first process."""
         return self._process.pid
 
+    @property
+    def data(self) -> Path:
+        """The folder of what it keeps."""
+        return self._data
+
     def log(self) -> str:
         """All that the server has said."""
         return self._process.log()
