@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 SOCKET = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-ONCE = {"secrets", "topics", "migrate", "welcome"}
+ONCE = {"secrets", "certs", "topics", "migrate", "welcome"}
 UNWATCHED = {"otel-collector"}
 """Its image holds nothing that could check it."""
 POLL_S = 0.25

@@ -112,10 +112,12 @@ def test_what_the_broker_and_the_database_let_in() -> None:
     assert "ssl.client.auth=required" in broker
     assert "super.users=User:kafka;User:operator\n" in broker
     rules = (ROOT / "ops" / "postgres" / "server" / "pg_hba.conf").read_text().splitlines()
-    assert {rule.split()[0]: rule.split()[4] for rule in rules[2:] if rule.startswith("hostssl")} == {
-        "hostssl": "cert"
-    }
-    assert all(rule.startswith(("#", "local", "hostssl")) for rule in rules)
+    over_the_network = [
+        rule for rule in rules if not re.match(r"#|local |host +\S+ +\S+ +127\.0\.0\.1/32", rule)
+    ]
+    assert [rule.split() for rule in over_the_network] == [
+        ["hostssl", "freehold", "freehold", "all", "cert", "map=services"]
+    ]
     assert "--rights" in CONTAINERS["topics"]["command"]
 
 
