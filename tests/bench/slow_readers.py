@@ -1,9 +1,9 @@
 """Readers that take a byte a second, and what they cost the others: F19.
 
-    python -m tests.bench.slow_readers [--streams 200] [--seconds 8]
+    python -m tests.bench.slow_readers [--streams 200] [--seconds 20]
 
-The embedded platform with the synthetic engine, unpaced, so that whole answers wait for their readers. Plain
-answers of 8 other clients are measured without, beside, and without them again.
+Plain answers of 8 other clients, on the embedded platform with a paced synthetic engine, beside these and
+beside as many streams that are read as they come.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ from tests.bench.processes import resident_mib
 from tests.e2e.running import Running
 
 TOKENS = 1900
-"""Of each slow stream: some 300 kB of events."""
+PACE = 16.0
+"""Tokens a second of each stream, so that they last two minutes."""
 OTHERS = 8
+BEFORE_S = 5.0
 WINDOW_BYTES = 4096
-"""The readers' own buffers; the kernel makes it a little more."""
+"""The slow readers' own buffers; the kernel makes it a little more."""
 
 
-class SlowReaders:
-    """Streams that were asked for, of which each reads one byte a second."""
+class Readers:
+    """Streams of which each second `most` bytes are read."""
 
-    def __init__(self, port: int, key: str, count: int) -> None:
+    def __init__(self, port: int, key: str, count: int, most: int) -> None:
         self._port = port
         self._request = post(PATH, chat(TOKENS, stream=True), key)
         self._count = count
+        self._most = most
         self._sockets: list[socket.socket] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -44,7 +47,8 @@ class SlowReaders:
         loop = asyncio.get_running_loop()
         for _ in range(self._count):
             one = socket.socket()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
+            if self._most < WINDOW_BYTES:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
             one.setblocking(False)
             self._sockets.append(one)
             await loop.sock_connect(one, ("127.0.0.1", self._port))
@@ -63,40 +67,47 @@ class SlowReaders:
             await asyncio.sleep(1.0)
             for one in self._sockets:
                 try:
-                    one.recv(1)
+                    one.recv(self._most)
                 except OSError:  # nothing there, or cut
                     continue
 
 
-async def measure(platform: Running, key: str, streams: int, seconds: float) -> dict[str, Any]:
-    """The others' figures, and the memory of a slow stream."""
+async def beside(platform: Running, key: str, readers: Readers, streams: int, seconds: float) -> Any:
+    """The others' figures beside these, and the memory that each of these takes."""
     port = int(platform.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
-    pid = platform.process.pid
     plain = post(PATH, chat(16, stream=False), key)
-    await closed_loop(port, plain, OTHERS, seconds=seconds / 2)
-    found: dict[str, Any] = {}
-    found["without"] = (await closed_loop(port, plain, OTHERS, seconds=seconds)).summary()
-    before = resident_mib(pid)
-    async with SlowReaders(port, key, streams):
-        await asyncio.sleep(5.0)  # what they are sent at first is work as any other's
-        found["beside"] = (await closed_loop(port, plain, OTHERS, seconds=seconds)).summary()
-        found["bytes_a_slow_stream"] = round((resident_mib(pid) - before) * 2**20 / streams)
-    await asyncio.sleep(2.0)
-    found["without_again"] = (await closed_loop(port, plain, OTHERS, seconds=seconds)).summary()
-    found["p99_beside_against_without"] = round(
-        2 * found["beside"]["p99_ms"] / (found["without"]["p99_ms"] + found["without_again"]["p99_ms"]), 3
-    )
-    return found
+    before = resident_mib(platform.process.pid)
+    async with readers:
+        await asyncio.sleep(BEFORE_S)
+        figures = await closed_loop(port, plain, OTHERS, seconds=seconds)
+        grown = resident_mib(platform.process.pid) - before
+    await asyncio.sleep(BEFORE_S)
+    return figures.summary() | {"bytes_a_stream": round(grown * 2**20 / streams)}
+
+
+async def measure(platform: Running, key: str, streams: int, seconds: float) -> dict[str, Any]:
+    """The same load with readers that keep up and with readers that do not."""
+    port = int(platform.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
+    found = {}
+    for name, most in (("warm", 1 << 20), ("keeping_up", 1 << 20), ("slow", 1)):
+        readers = Readers(port, key, streams, most)
+        found[name] = await beside(platform, key, readers, streams, seconds)
+    return found | {"p99_slow_against_keeping_up": found["slow"]["p99_ms"] / found["keeping_up"]["p99_ms"]}
 
 
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        platform = Running(Path(folder) / "home", "synthetic")
+        platform = Running(
+            Path(folder) / "home",
+            "synthetic",
+            FREEHOLD_INFERENCE_SLOTS=str(given.streams + 2 * OTHERS),
+            FREEHOLD_INFERENCE_TOKENS_PER_SECOND=str(PACE),
+        )
         try:
             (key,) = make_keys(platform.socket, platform.token, platform.base_url, 1)
             report = asyncio.run(measure(platform, key, given.streams, given.seconds))

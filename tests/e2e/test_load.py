@@ -14,7 +14,7 @@ from tests.bench.keys import make_keys
 from tests.bench.load import closed_loop, post
 from tests.bench.open_loop import OpenLoop, Seen
 from tests.bench.processes import resident_mib
-from tests.bench.slow_readers import SlowReaders
+from tests.bench.slow_readers import Readers
 from tests.e2e.running import Running, until
 
 SLOTS, PACE, TOKENS = 8, 16.0, 16
@@ -49,7 +49,7 @@ def test_slow_readers_cost_others_nothing_and_are_cut(platform: Running) -> None
     async def beside() -> tuple[int, int, float]:
         await closed_loop(port_of(platform), plain, 4, count=60)
         before = resident_mib(platform.process.pid)
-        async with SlowReaders(port_of(platform), key, SLOW):
+        async with Readers(port_of(platform), key, SLOW, 1):
             figures = await closed_loop(port_of(platform), plain, 4, count=60)
             grown = resident_mib(platform.process.pid) - before
             # Whole before their readers were cut, or cancelled by it.

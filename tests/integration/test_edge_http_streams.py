@@ -30,12 +30,13 @@ def text_of(values: list[Any]) -> str:
     return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
 
 
-async def fill(answer: Answer) -> None:
-    """Put text in, letting the transport take it, until the buffer takes no more."""
-    for _ in itertools.count():
+async def fill(answer: Answer) -> int:
+    """Put text in, letting the transport take it, until the buffer takes no more; the bytes it took."""
+    for number in itertools.count():
         if not answer.put(Piece(0, "x" * 32_768, 1)):
-            return
+            return number * 32_768
         await asyncio.sleep(0.001)
+    raise AssertionError("it counts for ever")
 
 
 async def test_a_stream() -> None:
@@ -151,7 +152,8 @@ async def test_a_reader_that_stops_fills_only_its_own_buffer() -> None:
         await edge.owner.begun.wait()
         (answer,) = edge.owner.answers
         async with asyncio.timeout(10):
-            await fill(answer)
+            taken = await fill(answer)
+        assert taken < 1_500_000, "the answer's buffer, the transport's, and the system's on both sides"
         edge.owner.play = say("quick")
         reply, _ = await ask(edge, post(CHAT))
         assert reply.status == 200

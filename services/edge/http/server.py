@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Callable
 
 import uvicorn
@@ -17,6 +18,9 @@ from shared.errors import FreeholdError
 from shared.lifecycle import Tasks
 from shared.listening import listening
 
+UNSENT_BYTES = 128 * 1024
+"""What the system holds of an answer that its client does not take; it doubles this for its own accounts.
+Left to itself it would hold 4 MB, thousands of times over, and a reader's slowness would stay unseen."""
 POLL_S = 0.01
 """How often a stop looks whether the last answer has ended."""
 
@@ -56,6 +60,8 @@ class HttpServer:
         """Raises `FreeholdError` NOT_READY where the address cannot be had."""
         host, port = self._settings.http_host, self._settings.http_port
         bound = listening(host, port, "FREEHOLD_HTTP_PORT")
+        # Connections have it from the socket that they come in by.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
         self.port = bound.getsockname()[1]
         self._config.load()
         self._server.lifespan = LifespanOff(self._config)
