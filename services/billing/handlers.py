@@ -173,8 +173,11 @@ class SettleHandler:
                 lambda connection: settle_batches(connection, batches, now_ns)
             )
             turn.stored(now_ns)
+            parents = self._observer.settled(turn, settled.booked)
             facts = self._facts
-            sent = [facts.publish(item.fact, self._observer.settled(turn, item)) for item in settled.booked]
+            sent = [
+                facts.publish(item.fact, parent) for item, parent in zip(settled.booked, parents, strict=True)
+            ]
             sent += [facts.publish(fact, fact.traceparent) for fact in settled.again]
             for acknowledged in sent:
                 await acknowledged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from services.billing.books.booking import STATES, Booked
@@ -54,23 +55,33 @@ class Observer:
         attributes = ((names.FREEHOLD_AMOUNT_NANOS, row.reserved), (names.FREEHOLD_OUTCOME, outcome))
         return turn.note(traceparent, attributes, row.request)
 
-    def settled(self, turn: Turn, item: Booked) -> bytes:
-        """Note one settlement; the `traceparent` that its fact carries on."""
-        account, fact = item.settlement, item.fact
-        self._settled[item.state].inc()
-        counts = (account.generated, account.delivered, account.billed)
-        for counter, count in zip(self._tokens, counts, strict=True):
+    def settled(self, turn: Turn, items: Sequence[Booked]) -> list[bytes]:
+        """Note settlements; the `traceparent`s that their facts carry on."""
+        states: dict[str, int] = {}
+        money: dict[str, tuple[int, int]] = {}
+        tokens = [0, 0, 0]
+        parents = []
+        for fact, state, currency, account in items:
+            total = account.charge.total
+            states[state] = states.get(state, 0) + 1
+            billed, cost = money.get(currency, (0, 0))
+            money[currency] = billed + total, cost + account.operator_cost
+            tokens[0] += account.generated
+            tokens[1] += account.delivered
+            tokens[2] += account.billed
+            if account.usage_missing:
+                self._missing.inc()
+            attributes = ((names.FREEHOLD_STATE, state), (names.FREEHOLD_AMOUNT_NANOS, total))
+            parents.append(turn.note(fact.traceparent, attributes, fact.request))
+        for state, count in states.items():
+            self._settled[state].inc(count)
+        for counter, count in zip(self._tokens, tokens, strict=True):
             counter.inc(count)
         # Both, also where one is 0: the first cost of a currency is then an increase.
-        self._count_money("billed", item.currency, account.charge.total)
-        self._count_money("operator_cost", item.currency, account.operator_cost)
-        if account.usage_missing:
-            self._missing.inc()
-        attributes = (
-            (names.FREEHOLD_STATE, item.state),
-            (names.FREEHOLD_AMOUNT_NANOS, account.charge.total),
-        )
-        return turn.note(fact.traceparent, attributes, fact.request)
+        for currency, (billed, cost) in money.items():
+            self._count_money("billed", currency, billed)
+            self._count_money("operator_cost", currency, cost)
+        return parents
 
     def late(self, count: int) -> None:
         """Events came after their request's settlement."""

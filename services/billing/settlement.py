@@ -78,7 +78,7 @@ class Settlement(NamedTuple):
 
 def awaited(close: Close) -> frozenset[int]:
     """Attempts whose usages the settlement waits for; it counts no others."""
-    return frozenset([attempt.number for attempt in close.attempts if attempt.accepted != Accepted.NO])
+    return frozenset([attempt.number for attempt in close.attempts if attempt.accepted != _NO])
 
 
 def settle(close: Close, usages: Mapping[int, Usage], prices: Prices, reserved: int) -> Settlement:
@@ -103,36 +103,33 @@ def settle(close: Close, usages: Mapping[int, Usage], prices: Prices, reserved: 
     generated = max(chain, generated)
     cached = min(last.cached, last.prompt)
     prompt_billed = prompt_is_billed(close.state, bool(counted))
-    backed = sum(min(count, chains.get(choice, 0)) for choice, count in delivered.items())
+    backed = 0
+    for choice, count in delivered.items():
+        backed += min(count, chains.get(choice, 0))
     # Where a usage is missing, `chain` holds the delivered ids already.
     billed = billed_output(close.state, bool(counted), chain, backed, usage_missing=False)
     paid = (last.prompt, cached) if prompt_billed else (0, 0)
     amounts, excess = charge(prices, *paid, billed, reserved)
-    return Settlement(
-        prompt=last.prompt,
-        cached=cached,
-        chain=chain,
-        generated=generated,
-        delivered=sum(delivered.values()),
-        billed=billed,
-        charge=amounts,
-        operator_cost=line(generated - billed, prices.output) + excess,
-        usage_missing=missing,
-    )
+    cost = line(generated - billed, prices.output) + excess
+    tokens = (last.prompt, cached, chain, generated, sum(delivered.values()), billed)
+    return Settlement(*tokens, amounts, cost, missing)
 
 
 _NOTHING = Usage(0, 0, 0, ())
+# Of an enumeration every look at a member goes through its class.
+_YES, _NO, _UNKNOWN = (int(Accepted.YES), int(Accepted.NO), int(Accepted.UNKNOWN))
 Counted = Sequence[tuple[Attempt, Usage | None]]
 
 
 def _counted(attempts: Sequence[Attempt], usages: Mapping[int, Usage]) -> Counted:
     """Attempts that a worker took, oldest first, each with its usage."""
-    return [
-        (attempt, usages.get(attempt.number))
-        for attempt in (sorted(attempts) if len(attempts) > 1 else attempts)
-        if attempt.accepted == Accepted.YES
-        or (attempt.accepted == Accepted.UNKNOWN and attempt.number in usages)
-    ]
+    found: list[tuple[Attempt, Usage | None]] = []
+    for attempt in sorted(attempts) if len(attempts) > 1 else attempts:
+        usage = usages.get(attempt.number)
+        accepted = attempt.accepted
+        if accepted == _YES or (accepted == _UNKNOWN and usage is not None):
+            found.append((attempt, usage))
+    return found
 
 
 def _delivered(attempts: Iterable[Attempt]) -> dict[int, int]:

@@ -117,8 +117,7 @@ class Sweeper:
                 now_ns = self._host.clock.time_ns()
                 booked = await self._database.transact(partial(self._write, end, now_ns))
                 turn.stored(now_ns)
-                for item in booked:
-                    self._observer.settled(turn, item)
+                self._observer.settled(turn, booked)
             self._observer.end_settle(turn)
             if booked:
                 self._relay.wake()
