@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 from services.edge.credentials import Asker, Credentials
 from services.edge.http.body import shown
@@ -21,12 +22,15 @@ from services.edge.http.errors import error_headers, error_value
 from services.edge.http.exchange import FAILED, Exchange
 from services.edge.http.receipts import Receipts
 from services.edge.http.schema import (
+    KEYS,
+    OPEN,
     ErrorAnswer,
     ModelAnswer,
     ModelEvidence,
     ModelList,
     PriceAnswer,
     ReceiptAnswer,
+    State,
     UsageList,
     add_chat,
 )
@@ -82,18 +86,18 @@ def build_api(api: Api, version: str) -> FastAPI:
 
 
 def _add_tenant_routes(app: FastAPI, api: Api) -> None:
-    @app.get("/v1/models", responses={200: {"model": ModelList}})
+    @app.get("/v1/models", responses={200: {"model": ModelList}}, openapi_extra=KEYS)
     async def list_models(asker: Asked) -> Response:
         """The models that this key may use."""
         offers = api.models.offers(asker.caller.organisation, asker.caller.key)
         return _json(ModelList(data=[_model(offer) for offer in offers]))
 
-    @app.get("/v1/models/{model:path}", responses={200: {"model": ModelAnswer}})
+    @app.get("/v1/models/{model:path}", responses={200: {"model": ModelAnswer}}, openapi_extra=KEYS)
     async def retrieve_model(asker: Asked, model: str) -> Response:
         """One model."""
         return _json(_model(api.models.offer(model, asker.caller.organisation, asker.caller.key)))
 
-    @app.get("/v1/usage", responses={200: {"model": UsageList}})
+    @app.get("/v1/usage", responses={200: {"model": UsageList}}, openapi_extra=KEYS)
     async def list_usage(
         asker: Asked,
         first: Annotated[date | None, Query(alias="from")] = None,
@@ -107,6 +111,7 @@ def _add_tenant_routes(app: FastAPI, api: Api) -> None:
     @app.get(
         "/v1/receipts/{request_id}",
         responses={200: {"model": ReceiptAnswer}, 202: {"model": ReceiptAnswer, "description": "Pending"}},
+        openapi_extra=KEYS,
     )
     async def retrieve_receipt(asker: Asked, request_id: str) -> Response:
         """The evidence of a settled request of this key's project."""
@@ -115,19 +120,24 @@ def _add_tenant_routes(app: FastAPI, api: Api) -> None:
 
 
 def _add_operator_routes(app: FastAPI, api: Api) -> None:
-    @app.get("/livez")
+    @app.get("/livez", responses={200: {"model": State}}, openapi_extra=OPEN)
     async def alive() -> Response:
         """The process runs."""
         return _json_value({"status": "ok"})
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={200: {"model": State}, 503: {"model": State}}, openapi_extra=OPEN)
     async def ready() -> Response:
         """Whether requests are taken; 503 and the reason where not."""
         found = api.readiness()
         value = {"status": "ready"} if found.ready else {"status": "not ready", "reason": found.reason}
         return _json_value(value, 200 if found.ready else 503)
 
-    @app.get("/metrics")
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        openapi_extra={"security": [{}, *KEYS["security"]]},
+    )
     async def metrics(request: Request) -> Response:
         """Prometheus's text format."""
         host = request.client.host if request.client else ""

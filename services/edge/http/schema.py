@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.edge.dialects.openai_chat import ChatBody
-from services.edge.dialects.openai_neutral import REQUEST
+from services.edge.dialects.openai_neutral import MESSAGE, REQUEST
 from services.edge.http.chat import PATH
 
 _REF = "#/components/schemas/{model}"
@@ -102,6 +102,60 @@ class UsageList(BaseModel):
     data: list[UsageAnswer]
 
 
+class Message(BaseModel):
+    """What the model said."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class Choice(BaseModel):
+    """One answer."""
+
+    index: int
+    message: Message
+    logprobs: None
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class CachedTokens(BaseModel):
+    """Of the prompt."""
+
+    cached_tokens: int
+
+
+class Tokens(BaseModel):
+    """OpenAI's count."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class ChatAnswer(BaseModel):
+    """OpenAI's chat.completion."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    service_tier: Literal["default"]
+    system_fingerprint: str
+    choices: list[Choice]
+    usage: Tokens
+    freehold: dict[str, Any]
+    """What the answer was produced under, counted and priced."""
+
+
+class State(BaseModel):
+    """Of the process."""
+
+    status: str
+    reason: str = ""
+
+
 class ReceiptAnswer(BaseModel):
     """Everything of a receipt but the answer's text, which only the client has."""
 
@@ -114,45 +168,71 @@ class ReceiptAnswer(BaseModel):
     checkpoint: str | None = None
 
 
+_CLEAN = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
+OPEN: dict[str, Any] = {"security": []}
+"""Of a route that needs no key."""
+KEYS: dict[str, Any] = {"security": [{"bearer": []}, {"key": []}]}
+
+
 def add_chat(schema: dict[str, Any]) -> dict[str, Any]:
     """Describe `POST /v1/chat/completions` in an OpenAPI document, which is changed and returned."""
-    _, made = models_json_schema([(ChatBody, "validation"), (ErrorAnswer, "validation")], ref_template=_REF)
+    models = [(ChatBody, "validation"), (ChatAnswer, "validation"), (ErrorAnswer, "validation")]
+    _, made = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
     parts = schema.setdefault("components", {}).setdefault("schemas", {})
     parts.update(made["$defs"])
-    for name, values in REQUEST.items():
-        parts["ChatBody"]["properties"][name] = {
-            "enum": [*values, None],
-            "description": "Accepted with a value that asks for nothing.",
-        }
-    error = {"application/json": {"schema": {"$ref": _REF.format(model="ErrorAnswer")}}}
-    schema["paths"][PATH] = {
-        "post": {
-            "summary": "Answer a conversation, plain or as a stream of events",
-            "operationId": "create_chat_completion",
-            "security": [{"bearer": []}, {"key": []}],
-            "parameters": [
-                {
-                    "name": "Idempotency-Key",
-                    "in": "header",
-                    "required": False,
-                    "schema": {"type": "string", "maxLength": 255},
-                }
-            ],
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": {"$ref": _REF.format(model="ChatBody")}}},
-            },
-            "responses": {
-                "200": {
-                    "description": "OpenAI's chat.completion with a `freehold` object, or its chunks",
-                    "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
-                },
-                "default": {"description": "An error", "content": error},
-            },
-        }
-    }
+    for part in ("ChatBody", "ChatMessage", "TextPart"):
+        _only_clean(parts[part])
+    for part, neutral in (("ChatBody", REQUEST), ("ChatMessage", MESSAGE)):
+        for name, values in neutral.items():
+            parts[part]["properties"][name] = {
+                "enum": [*values, None],
+                "description": "Accepted with a value that asks for nothing.",
+            }
+    schema["paths"][PATH] = {"post": _chat()}
     schema["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     }
     return schema
+
+
+def _only_clean(schema: Any) -> None:
+    """Say of every text what the schema's validator asks of it: no control characters but tab, LF and CR."""
+    if isinstance(schema, list):
+        for item in schema:
+            _only_clean(item)
+    if not isinstance(schema, dict):
+        return
+    if (schema.get("type") == "string" or "maxLength" in schema) and not schema.keys() & {"enum", "const"}:
+        schema["pattern"] = _CLEAN
+    for item in list(schema.values()):
+        _only_clean(item)
+
+
+def _chat() -> dict[str, Any]:
+    def content(model: str) -> dict[str, Any]:
+        return {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}
+
+    return {
+        "summary": "Answer a conversation, plain or as a stream of events",
+        "description": "`stream_options` is only for `stream: true`; `max_tokens` and "
+        "`max_completion_tokens` must not differ.",
+        "operationId": "create_chat_completion",
+        **KEYS,
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            }
+        ],
+        "requestBody": {"required": True, "content": content("ChatBody")},
+        "responses": {
+            "200": {
+                "description": "The answer, or its chunks as server-sent events",
+                "content": {**content("ChatAnswer"), "text/event-stream": {"schema": {"type": "string"}}},
+            },
+            "default": {"description": "An error", "content": content("ErrorAnswer")},
+        },
+    }
