@@ -231,7 +231,7 @@ def _chat() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The answer, or its chunks as server-sent events",
-                "content": {**content("ChatAnswer"), "text/event-stream": {"schema": {"type": "string"}}},
+                "content": {**content("ChatAnswer"), "text/event-stream": {}},
             },
             "default": {"description": "An error", "content": content("ErrorAnswer")},
         },
