@@ -113,21 +113,25 @@ async def test_a_full_worker_gets_nothing_until_its_next_pulse() -> None:
         assert [one.accepted for one in closed.attempts] == [edge.ACCEPTED_NO, edge.ACCEPTED_YES]
 
 
-async def test_nothing_is_sent_into_a_bus_that_carries_no_pulse() -> None:
+async def test_nothing_is_sent_into_a_bus_that_carries_nothing() -> None:
     async with a_world() as world:
-        await world.platform.pulses.stop(0)
-        await world.advance(4.0)
-        answer = world.submit()
-        asked = (await world.one(edge.RequestAccepted)).envelope
+        world.load.slots = world.load.free_slots = 1
+        await world.advance(1.0)
+        first, second = world.submit(), world.submit()
+        await world.prepare(first)
+        asked = (await world.one(edge.RequestAccepted, second.request)).envelope
         for step in (a_pass(), an_encoding(), a_reservation()):
             await world.reply(asked, step)
-        await world.advance(20.0)
-        assert world.all_of(edge.GenerateTokens) == []
+        await world.platform.pulses.stop(0)
+        await world.advance(4.0)
+        first.leave("client_gone")
+        await world.advance(10.0)
+        assert world.all_of(edge.GenerateTokens, second.request) == [], (
+            "there is room, and no sign of the bus"
+        )
         await world.platform.pulses.start()
         await world.advance(1.2)
-        work = await attempt(world, answer, 1)
-        await world.vet(work, 0, "fine", end=an_end(4))
-        assert text_of(answer) == "fine"
+        await attempt(world, second, 1)
 
 
 async def test_a_silent_worker_is_suspected_and_its_request_waits_for_another() -> None:

@@ -37,7 +37,7 @@ STILL_S = 1.0
 """Between two sweeps: the process was stopped, or starved. What came meanwhile is read for as long before
 anything is found late."""
 SILENT_S = 3.0
-"""Since an own pulse was read back: the bus carries nothing, and no work is lost by sending it there."""
+"""Since anything was read: the bus carries nothing, and no work is lost by sending it there."""
 DRAIN_SHARE = 0.8
 """Of a stop's time: what requests in flight may use to end by themselves."""
 WAIT_S = 0.02
@@ -92,7 +92,7 @@ class Owner:
         )
         self._lanes = Lanes(platform.bus, host, numbers, settings.lanes, self._handle)
         self._tasks = Tasks("edge.owner", self._lost_task)
-        self._own_at = float("-inf")
+        self._read_at = float("-inf")
         self._keys_changed = False
         self._stopping = False
         self._told_ready = False
@@ -183,20 +183,18 @@ class Owner:
             handle = self._handlers.reply if place.topic == REPLIES else self._handlers.completion
             for record in records:
                 handle(record, now)
-        self._pump(now)
+        if found:
+            self._read_at = now
+            self._carrier.pump(now)
 
     def _hear(self, seen: Seen) -> None:
         self._dispatcher.hear(seen)
         self._acceptance.hear()
         now = self._clock.monotonic()
         if seen.incarnation == self._platform.host.incarnation:  # the measure of silence
-            self._own_at = now
             self._lose_suspects(now)
-        self._pump(now)
-
-    def _pump(self, now: float) -> None:
-        if now - self._own_at <= SILENT_S:
-            self._carrier.pump(now)
+        self._read_at = now
+        self._carrier.pump(now)
 
     def _configured(self, kind: str, identifier: str) -> None:
         del identifier
@@ -223,7 +221,8 @@ class Owner:
             if turn % SLOW_TICKS == 0:
                 self._look_slowly(now)
             self._carrier.insistence.retry()
-            self._pump(now)
+            if now - self._read_at <= SILENT_S:
+                self._carrier.pump(now)
 
     def _tick(self, now: float) -> None:
         for entry in self._in_flight.all():

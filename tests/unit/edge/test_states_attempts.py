@@ -186,6 +186,22 @@ def test_a_resumed_attempt_counts_its_end_from_its_own_first_index() -> None:
     assert machine.state is State.COMPLETED
 
 
+def test_only_choices_that_have_not_ended_go_on() -> None:
+    machine = started(choices=2)
+    machine.delta(1.0, 1, 0, delta(0, 2), ROOM)
+    machine.ended(1.0, 1, 0, end(2))
+    machine.delta(1.0, 1, 1, delta(0, 1), ROOM)
+    assert machine.work_failed(1.0, 1, draining=False) == (Cancel(1), Enqueue(first=True))
+    attempt = again(machine)
+    assert machine.attempts[1].from_index == {1: 1}
+    machine.reported(2.0, WORKER, 12, {1: (1, True)})
+    for second in range(3, 9):
+        assert machine.reported(second, WORKER, 12, None) == (), "all that it was asked for has ended"
+    machine.delta(9.0, attempt, 1, delta(1, 1), ROOM)
+    assert finished(machine.ended(9.0, attempt, 1, end(1))).delivered == 4
+    assert machine.state is State.COMPLETED
+
+
 @pytest.mark.parametrize("format_type", [Format.TYPE_GRAMMAR, Format.TYPE_JSON_SCHEMA])
 def test_what_cannot_be_resumed_restarts_only_if_nothing_was_delivered(format_type: Format.Type) -> None:
     fresh = started(format_type=format_type)
