@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -117,20 +117,39 @@ def inspect(files: TlsFiles) -> Certificate:
     server = _Renewed.made(files, ssl.Purpose.CLIENT_AUTH)
     client = _Renewed.made(files, ssl.Purpose.SERVER_AUTH)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    _, found = _shaken(client, server, files)
+    return found
+
+
+def inspect_server(files: TlsFiles) -> Certificate:
+    """Check key and certificate of a server that asks for none: the key fits, the certificate may be shown by
+    a server, and it is in force. Whom it is by is its clients' matter. Raises `TlsInvalid`.
+    """
+    server = _Renewed.made(TlsFiles(None, files.certificate, files.key), ssl.Purpose.CLIENT_AUTH)
+    client = _Renewed.made(TlsFiles(files.certificate, None), ssl.Purpose.SERVER_AUTH)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it is its own authority here
+    found, _ = _shaken(client, server, files)
+    return found
+
+
+def _shaken(
+    client: ssl.SSLContext, server: ssl.SSLContext, files: TlsFiles
+) -> tuple[Certificate, Certificate]:
+    """What each side has seen of the other: the client first. Raises `TlsInvalid`."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
     try:
-        found = _peer_of(client, server)
+        _finish(sides)
     except ssl.SSLCertVerificationError as error:
         raise TlsInvalid(f"TLS: {_names(files)}: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise TlsInvalid(f"TLS: {_names(files)}: {error.reason or error}") from error
-    names = frozenset(str(value) for kind, value in found.get("subjectAltName", ()) if kind == "DNS")
-    return Certificate(names, float(ssl.cert_time_to_seconds(str(found["notAfter"]))))
+    first, second = (_certificate(side.getpeercert() or {}) for side in sides)
+    return first, second
 
 
-def _peer_of(client: ssl.SSLContext, server: ssl.SSLContext) -> Mapping[str, Any]:
-    """The client's certificate as the server sees it."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = [client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)]
+def _finish(sides: Iterable[ssl.SSLObject]) -> None:
     waiting = list(sides)
     for _ in range(_HANDSHAKE_TURNS):
         for side in list(waiting):
@@ -140,8 +159,16 @@ def _peer_of(client: ssl.SSLContext, server: ssl.SSLContext) -> Mapping[str, Any
                 continue
             waiting.remove(side)
         if not waiting:
-            return sides[1].getpeercert() or {}
+            return
     raise ssl.SSLError("the handshake does not end")
+
+
+def _certificate(told: Mapping[str, Any]) -> Certificate:
+    """As Python tells of one; of one that was not asked for it tells nothing."""
+    if not told:
+        return Certificate(frozenset(), 0.0)
+    names = frozenset(str(value) for kind, value in told.get("subjectAltName", ()) if kind == "DNS")
+    return Certificate(names, float(ssl.cert_time_to_seconds(str(told["notAfter"]))))
 
 
 def _names(files: TlsFiles) -> str:

@@ -26,8 +26,10 @@ from shared.errors import FreeholdError
 from shared.ids import Ids
 from shared.lifecycle import Readiness, Tasks
 from shared.platform import Platform
+from shared.rpc.identity import ServerCertificate
 from shared.rpc.platform import VERSION
 from shared.rpc.server import RpcServer
+from shared.tls import TlsFiles
 
 TELLING_SHARE = 0.1
 """Of a stop's time: what is kept to tell clients of requests that the owner gave up."""
@@ -147,7 +149,12 @@ def build(
         configuration, lambda: [seen.load for seen in pulses.workers().values() if seen.load is not None]
     )
     streams = Streams(max(1, round(settings.comment_s / settings.sweep_s)))
-    public = RpcServer(authenticate, max_message_bytes=settings.max_body_bytes + RPC_OVERHEAD_BYTES)
+    files = TlsFiles(None, settings.certificate, settings.key) if settings.certificate else None
+    public = RpcServer(
+        authenticate,
+        max_message_bytes=settings.max_body_bytes + RPC_OVERHEAD_BYTES,
+        certificate=ServerCertificate(files) if files else None,
+    )
     names = rpc.register(
         public.server,
         rpc.CompletionsServicer(
@@ -180,5 +187,5 @@ def build(
     )
     chat = ChatCompletions(owner, credentials, models, streams, tasks, host.clock, settings.max_body_bytes)
     front = Front(chat, api, recorder, metrics, host.clock, ids, trust_traceparent=settings.trust_traceparent)
-    server = HttpServer(settings, front, streams, host.clock, tasks, refuse)
+    server = HttpServer(settings, front, streams, host.clock, tasks, refuse, files)
     return EdgeService(settings, owner, server, public, names, tasks, host.clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, FilePath, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.edge.owner.admission import Limits
@@ -37,6 +37,11 @@ class EdgeSettings(Settings):
     """Port of the public gRPC API; 0 = any free one."""
     grpc_reflection: bool = True
     """Whether gRPC clients with a credential may ask for the API's schema."""
+    certificate: FilePath | None = None
+    """Certificate (PEM) of both ports, with its key unless that has a file of its own; none = plain text,
+    where a proxy in front ends TLS. Replaced files are taken over as they come."""
+    key: FilePath | None = None
+    """Private key (PEM), where it is in a file of its own."""
     hosts: Annotated[frozenset[str], NoDecode] = frozenset()
     """Names that `Host` may hold, without port, separated by commas in the environment; empty = any."""
     trust_traceparent: bool = False

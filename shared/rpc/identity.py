@@ -1,4 +1,4 @@
-"""Who this process is on the internal gRPC: its certificate, and the authority of all."""
+"""Certificates of gRPC: a server's towards anybody, and who a process is to the other services."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import grpc
 
 from shared.errors import FreeholdError, Kind
-from shared.tls import Certificate, TlsFiles, TlsInvalid, inspect
+from shared.tls import Certificate, TlsFiles, TlsInvalid, inspect, inspect_server
 
 log = logging.getLogger(__name__)
 
@@ -22,22 +22,25 @@ class Pem:
     """One state of the files."""
 
     authority: bytes
+    """Empty where clients are not asked."""
     chain: bytes
     key: bytes
     certificate: Certificate
 
 
-class Identity:
-    """Follows its files: who replaces them need restart nothing. New ones that are no good are said once,
-    and the ones before them stay in use.
+class ServerCertificate:
+    """A server's towards clients that show none. It follows its files: who replaces them need restart
+    nothing. New ones that are no good are said once, and the ones before them stay in use.
     """
+
+    mutual = False
 
     def __init__(self, files: TlsFiles) -> None:
         """Raises `FreeholdError` NOT_READY for files that cannot be used."""
         self._files = files
         self._state = files.state()
         try:
-            self._pem = _read(files)
+            self._pem = self._read(files)
         except TlsInvalid as error:
             raise FreeholdError(Kind.NOT_READY, str(error)) from error
 
@@ -46,8 +49,8 @@ class Identity:
         if (state := self._files.state()) != self._state:
             self._state = state
             try:
-                self._pem = _read(self._files)
-                log.info("this process has a new certificate for calls between services")
+                self._pem = self._read(self._files)
+                log.info("TLS: %s taken over", self._files.certificate)
             except TlsInvalid as error:
                 log.error("%s; the certificate before it stays in use", error)
         return self._pem
@@ -58,14 +61,30 @@ class Identity:
         return self.pem().certificate.not_after
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Whoever comes must show a certificate by the authority. Each handshake sees the files of then."""
+        """Each handshake sees the files of then."""
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration(), self._configuration, require_client_authentication=True
+            self._configuration(), self._configuration, require_client_authentication=self.mutual
         )
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         pem = self.pem()
-        return grpc.ssl_server_certificate_configuration([(pem.key, pem.chain)], pem.authority)
+        return grpc.ssl_server_certificate_configuration([(pem.key, pem.chain)], pem.authority or None)
+
+    def _read(self, files: TlsFiles) -> Pem:
+        return _read(files, inspect_server(files))
+
+
+class Identity(ServerCertificate):
+    """Who this process is to the other services, as a server and as a client: whoever comes must show a
+    certificate by the same authority.
+    """
+
+    mutual = True
+
+    def _read(self, files: TlsFiles) -> Pem:
+        if files.ca is None:
+            raise TlsInvalid("TLS: a certificate and its authority are both needed")
+        return _read(files, inspect(files))
 
 
 def channel_credentials(pem: Pem) -> grpc.ChannelCredentials:
@@ -73,12 +92,12 @@ def channel_credentials(pem: Pem) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(pem.authority, pem.key, pem.chain)
 
 
-def _read(files: TlsFiles) -> Pem:
-    ca, chain = files.ca, files.certificate
-    if ca is None or chain is None:
-        raise TlsInvalid("TLS: a certificate and its authority are both needed")
-    found = inspect(files)
+def _read(files: TlsFiles, found: Certificate) -> Pem:
+    chain = files.certificate
+    if chain is None:
+        raise TlsInvalid("TLS: no certificate is named")
     try:
-        return Pem(ca.read_bytes(), chain.read_bytes(), (files.key or chain).read_bytes(), found)
+        authority = files.ca.read_bytes() if files.ca else b""
+        return Pem(authority, chain.read_bytes(), (files.key or chain).read_bytes(), found)
     except OSError as error:
         raise TlsInvalid(f"TLS: {error.filename}: {error.strerror}") from error

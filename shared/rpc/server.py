@@ -17,7 +17,7 @@ from shared.bus.ports import BusError
 from shared.callers import Authenticate
 from shared.errors import FreeholdError, Kind
 from shared.rpc.auth import Authentication, abort
-from shared.rpc.identity import CONNECTION_S, GRACE_S, Identity
+from shared.rpc.identity import CONNECTION_S, GRACE_S, ServerCertificate
 from shared.rpc.peers import PeerRights, load_calls
 from shared.storage.database import DatabaseError
 
@@ -46,7 +46,8 @@ _REPEATED_PROOF = (
 class RpcServer:
     """One listening address. Register servicers between construction and `start`.
 
-    With an identity it is mutual TLS, and a call needs the certificate of a service that may make it.
+    With a certificate it is TLS; with an `Identity` mutual TLS, and a call then needs the certificate of a
+    service that may make it.
     """
 
     def __init__(
@@ -54,14 +55,15 @@ class RpcServer:
         authenticate: Authenticate,
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
-        identity: Identity | None = None,
+        certificate: ServerCertificate | None = None,
     ) -> None:
-        peers = [PeerRights(load_calls())] if identity else []
-        self._identity = identity
+        mutual = certificate is not None and certificate.mutual
+        peers = [PeerRights(load_calls())] if mutual else []
+        self._certificate = certificate
         self.server = grpc.aio.server(
             interceptors=[*peers, Authentication(authenticate)],
             options=[
-                *(_REPEATED_PROOF if identity else ()),
+                *(_REPEATED_PROOF if mutual else ()),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),  # between the two chance decides
@@ -95,9 +97,9 @@ class RpcServer:
         return 0 if address.startswith("unix:") else port
 
     def _listen(self, address: str) -> int:
-        if self._identity is None:
+        if self._certificate is None:
             return int(self.server.add_insecure_port(address))
-        return int(self.server.add_secure_port(address, self._identity.server_credentials()))
+        return int(self.server.add_secure_port(address, self._certificate.server_credentials()))
 
     async def set_ready(self, ready: bool) -> None:
         """Say so to health checks, of the server and each service."""

@@ -52,7 +52,7 @@ def house(tmp_path: Path) -> House:
 
 @asynccontextmanager
 async def served(identity: Identity | None) -> AsyncIterator[tuple[Receipts, str]]:
-    server, servicer = RpcServer(CALLERS.get, identity=identity), Receipts()
+    server, servicer = RpcServer(CALLERS.get, certificate=identity), Receipts()
     audit_pb2_grpc.add_AuditServicer_to_server(servicer, server.server)
     port = await server.start("127.0.0.1:0", [AUDIT], reflect=True)
     try:

@@ -60,7 +60,7 @@ class Deployed:
             host, telemetry, instance=settings.instance, system=MESSAGING_SYSTEM_KAFKA
         )
         self._identity = identity()
-        self._door = RpcServer(_nobody, identity=self._identity)
+        self._door = RpcServer(_nobody, certificate=self._identity)
         self._bus = KafkaBus(host, self._topics, KafkaSettings(), f"{name}-{settings.instance}")
         self._operations = Operations(name, self._telemetry.registry, self.readiness)
         self._tasks = Tasks(f"process.{name}")
@@ -145,7 +145,7 @@ class Deployed:
         )
 
     async def _serve(self, platform: Platform, given: Given, service: Service) -> RpcServer:
-        server = RpcServer(given.credentials(*tokens(self._settings)), identity=self._identity)
+        server = RpcServer(given.credentials(*tokens(self._settings)), certificate=self._identity)
         names = service.register(server.server)
         names += platform_rpc.register(server.server, platform_rpc.PlatformServicer(platform, [service]))
         # Until here only health was answered at this address.

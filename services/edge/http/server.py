@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
@@ -14,9 +15,10 @@ from services.edge.http.protocol import Rules, StrictProtocol
 from services.edge.http.watch import Streams
 from services.edge.settings import EdgeSettings
 from shared.clock import Clock
-from shared.errors import FreeholdError
+from shared.errors import FreeholdError, Kind
 from shared.lifecycle import Tasks
 from shared.listening import listening
+from shared.tls import TlsFiles, TlsInvalid, server_context
 
 UNSENT_BYTES = 128 * 1024
 """What the system holds of an answer that its client does not take; it doubles this for its own accounts.
@@ -36,11 +38,14 @@ class HttpServer:
         clock: Clock,
         tasks: Tasks,
         refusal: Callable[[FreeholdError], bytes],
+        tls: TlsFiles | None,
     ) -> None:
+        """`tls`: None = plain text."""
         self._settings = settings
         self._streams = streams
         self._clock = clock
         self._tasks = tasks
+        self._tls = tls
         self._config = uvicorn.Config(
             front,
             http=functools.partial(StrictProtocol, rules=Rules(settings, clock, refusal)),  # type: ignore[arg-type]
@@ -57,13 +62,15 @@ class HttpServer:
         """Where it listens; 0 before the start."""
 
     async def start(self) -> None:
-        """Raises `FreeholdError` NOT_READY where the address cannot be had."""
+        """Raises `FreeholdError` NOT_READY where the address or the certificate cannot be had."""
         host, port = self._settings.http_host, self._settings.http_port
         bound = listening(host, port, "FREEHOLD_HTTP_PORT")
         # Connections have it from the socket that they come in by.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
         self.port = bound.getsockname()[1]
         self._config.load()
+        if self._tls is not None:
+            self._config.ssl = _context(self._tls)
         self._server.lifespan = LifespanOff(self._config)
         await self._server.startup(sockets=[bound])
         self._tasks.spawn(self._server.main_loop(), "http")
@@ -92,3 +99,12 @@ class HttpServer:
                 if isinstance(connection, StrictProtocol):
                     connection.sweep(now)
             self._streams.sweep()
+
+
+def _context(files: TlsFiles) -> ssl.SSLContext:
+    try:
+        context = server_context(files)
+    except TlsInvalid as error:
+        raise FreeholdError(Kind.NOT_READY, str(error)) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
