@@ -50,6 +50,7 @@ class Runner:
             self._account(result, Books(world, world.loads[first:]))
         except Exception as error:  # noqa: BLE001 - told in the report; the next drill is done
             result.error = f"{type(error).__name__}: {str(error)[:400]}"
+            result.figure = None
             traceback.print_exc(limit=-3)
             self._spoilt()
         result.took_s = time.monotonic() - began
