@@ -35,7 +35,7 @@ class Tenant(NamedTuple):
 class Mix(NamedTuple):
     """What is asked for."""
 
-    tokens: tuple[int, int] = (20, 80)
+    tokens: tuple[int, int] = (20, 60)
     streamed: float = 0.5
     """Share of the requests that are streamed."""
     leaving: float = 0.04
