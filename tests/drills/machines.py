@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from tests.e2e.deployment import Deployment
 from tests.e2e.disk import Limited, small_disk
 from tests.e2e.running import MODEL, Running, until
 
+COMPLAINT = r'"level":"(WARNING|ERROR)"|freehold: '
 STEPPED = Path(__file__).parent / "stepped"
 
 
@@ -145,7 +147,10 @@ def no_memory(world: World) -> Figure:
         third = world.deployment.add("inference", "inference-3", FREEHOLD_ENGINE="llama")
         try:
             resource.prlimit(third.process.pid, resource.RLIMIT_AS, (600 << 20, 600 << 20))
-            spoke = eventually(lambda: third.process.poll() is not None or bool(third.output), 90.0)
+            spoke = eventually(
+                lambda: third.process.poll() is not None or re.search(COMPLAINT, third.output) is not None,
+                120.0,
+            )
             time.sleep(sized(2.0, 5.0))  # of service, whatever becomes of it
             status = third.process.poll()
             answer = third.ask("/readyz") if status is None else None
