@@ -164,6 +164,7 @@ def build(
             recorder,
             host.clock,
             trust_traceparent=settings.trust_traceparent,
+            stalled_s=settings.stalled_s,
         ),
     )
 

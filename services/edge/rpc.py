@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
@@ -58,13 +59,16 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
         clock: Clock,
         *,
         trust_traceparent: bool,
+        stalled_s: float,
     ) -> None:
+        """`stalled_s`: that a client may take no message of what waits for it."""
         self._owner = owner
         self._credentials = credentials
         self._models = models
         self._recorder = recorder
         self._clock = clock
         self._trust = trust_traceparent
+        self._stalled_s = stalled_s
 
     async def Complete(self, request: api.CompleteRequest, context: Context) -> None:
         """Stream one answer."""
@@ -76,7 +80,7 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
         try:
             answer = self._submit(request, trace)
             await context.send_initial_metadata((("x-request-id", answer.request),))
-            error = await _stream(answer, context)
+            error = await self._stream(answer, context)
         except FreeholdError as refused:
             error = refused
         except Exception:
@@ -106,6 +110,26 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
                 for offer in offers
             ]
         )
+
+    async def _stream(self, answer: Answer, context: Context) -> FreeholdError | None:
+        """Write the answer; the error it ended with, if any. A message: all that is ready of a choice."""
+        end: Outcome | None = None
+        while end is None:
+            await answer.ready()
+            pieces, end = answer.take(), answer.outcome
+            for response in _joined(answer.request, pieces):
+                await self._write(response, answer, context)
+        if end.error is None:
+            await self._write(_finished(answer.request, end), answer, context)
+        return end.error
+
+    async def _write(self, response: api.CompleteResponse, answer: Answer, context: Context) -> None:
+        try:
+            async with asyncio.timeout(self._stalled_s):
+                await context.write(response)
+        except TimeoutError:
+            answer.leave("slow_reader")
+            raise FreeholdError(Kind.CANCELLED, "the request was cancelled: slow reader") from None
 
     def _submit(self, request: api.CompleteRequest, trace: TraceContext) -> Answer:
         principal = self._credentials.principal(caller())
@@ -166,19 +190,6 @@ class CompletionsServicer(api_pb2_grpc.CompletionsServicer):
             error=error.code if error is not None and status in _FAULTS else None,
             request=request,
         )
-
-
-async def _stream(answer: Answer, context: Context) -> FreeholdError | None:
-    """Write the answer; the error it ended with, if any. A message holds all that is ready of a choice."""
-    end: Outcome | None = None
-    while end is None:
-        await answer.ready()
-        pieces, end = answer.take(), answer.outcome
-        for response in _joined(answer.request, pieces):
-            await context.write(response)
-    if end.error is None:
-        await context.write(_finished(answer.request, end))
-    return end.error
 
 
 def _joined(request: str, pieces: list[Piece]) -> list[api.CompleteResponse]:

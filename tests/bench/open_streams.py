@@ -40,7 +40,7 @@ FIRST = 100
 AT_ONCE = 256
 """Streams that are being opened at a time."""
 HELD_S = 20.0
-OPENED_S = 300.0
+OPENED_S = 600.0
 TRIES = 10
 WORKER = {
     "FREEHOLD_INFERENCE_SLOTS": "4096",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from services.edge.answer import Answer, Piece
 from tests.integration.edge_front import KEY, Edge
 
 
@@ -118,3 +120,12 @@ async def refused(edge: Edge, data: bytes, status: int, *, closed: bool) -> Repl
     assert was_closed is closed
     assert edge.owner.submissions == []
     return reply
+
+
+async def fill(answer: Answer) -> int:
+    """Put text in, letting the transport take it, until the buffer takes no more; the bytes it took."""
+    for number in itertools.count():
+        if not answer.put(Piece(0, "x" * 32_768, 1)):
+            return number * 32_768
+        await asyncio.sleep(0.001)
+    raise AssertionError("it counts for ever")

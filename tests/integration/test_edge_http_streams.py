@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 from typing import Any
 
 import pytest
 
-from services.edge.answer import Answer, Piece
+from services.edge.answer import Piece
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from shared.errors import FreeholdError, Kind
 from tests.integration.edge_front import CHAT, DONE, ended, running_edge, say
-from tests.integration.edge_wire import ask, post, wire
+from tests.integration.edge_wire import ask, fill, post, wire
 
 STREAM = {**CHAT, "stream": True}
 
@@ -28,15 +27,6 @@ def text_of(values: list[Any]) -> str:
     """The text of a stream's chunks."""
     chunks = [value for value in values if value != "[DONE]" and value.get("choices")]
     return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
-
-
-async def fill(answer: Answer) -> int:
-    """Put text in, letting the transport take it, until the buffer takes no more; the bytes it took."""
-    for number in itertools.count():
-        if not answer.put(Piece(0, "x" * 32_768, 1)):
-            return number * 32_768
-        await asyncio.sleep(0.001)
-    raise AssertionError("it counts for ever")
 
 
 async def test_a_stream() -> None:

@@ -21,6 +21,7 @@ from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from shared.errors import FreeholdError, Kind
 from shared.statuses import GRPC
 from tests.integration.edge_front import DONE, KEY, MODEL, OPERATOR_KEY, Edge, ended, running_edge, say
+from tests.integration.edge_wire import fill
 
 MESSAGES = [pb.Message(role=pb.ROLE_USER, parts=["Hello"])]
 
@@ -210,6 +211,22 @@ async def test_a_call_that_is_cancelled_tells_the_owner() -> None:
         async with asyncio.timeout(5):
             await edge.owner.gone.wait()
         assert edge.owner.left == ["client_gone"]
+
+
+async def test_a_reader_that_takes_nothing_is_cut_and_holds_a_bounded_buffer() -> None:
+    async with running_edge(stalled_s=0.3) as edge, calling(edge) as stub:
+        edge.owner.play = say(end=None)
+        call = stub.Complete(asked(), metadata=bearer())
+        await call.initial_metadata()
+        (answer,) = edge.owner.answers
+        async with asyncio.timeout(20):
+            assert await fill(answer) < 16_000_000, "the client's own window is 4 MB and more"
+            await edge.owner.gone.wait()
+        assert edge.owner.left[0] == "slow_reader"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in call:
+                pass
+        assert caught.value.code() is grpc.StatusCode.ABORTED
 
 
 @pytest.mark.attack(42)

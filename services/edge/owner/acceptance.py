@@ -23,7 +23,7 @@ from shared.pulses import Pulses
 
 DEFAULT_SHARE = 100
 RETRY_AFTER_S = 2
-"""Told where somebody is missing: how long that lasts cannot be known."""
+"""Told, half of it more or less, where somebody is missing: how long that lasts cannot be known."""
 SERVICES = ("moderation", "tokenizer", "billing")
 """Without a live one of each nothing is accepted."""
 
@@ -64,9 +64,9 @@ class Acceptance:
         principal, request = submission.principal, submission.request
         model = self._model(submission)
         if self._missing is not None:
-            raise _not_ready(f"the service {self._missing} is not alive")
+            raise self._not_ready(f"the service {self._missing} is not alive")
         if not self._dispatcher.serving(model):
-            raise _not_ready(f"no worker for the model {model.name} is alive")
+            raise self._not_ready(f"no worker for the model {model.name} is alive")
         terms = self._terms(submission, model, now)
         asking, ask = self._asking(submission, model, terms, now)
         self._admission.enter(asking, now)
@@ -106,6 +106,12 @@ class Acceptance:
         )
         return asking, ask
 
+    def _not_ready(self, message: str) -> FreeholdError:
+        # Spread, so that not all of them come back in one wave.
+        return FreeholdError(
+            Kind.NOT_READY, message, retry_after=RETRY_AFTER_S * (0.5 + self._random.random())
+        )
+
     def _share(self, organisation: str) -> int:
         found = self._configuration.organisations.get(organisation)
         return (found.share if found is not None else 0) or DEFAULT_SHARE
@@ -144,7 +150,3 @@ def bound_of(request: CompletionRequest, model: Model) -> int:
     return prompt_bound(
         model.context, model.expand, model.per_message, model.fixed, octets, len(request.messages)
     )
-
-
-def _not_ready(message: str) -> FreeholdError:
-    return FreeholdError(Kind.NOT_READY, message, retry_after=RETRY_AFTER_S)

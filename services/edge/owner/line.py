@@ -32,7 +32,7 @@ class Line(Generic[T]):
         """What a request will ask for once it is encoded, as far as others tell; its tokens are a bound by
         its bytes, some four times too high for English.
         """
-        return ask._replace(tokens=ask.tokens * self._share)
+        return ask._replace(tokens=max(1, round(ask.tokens * self._share)))
 
     def encoded(self, bound: int, tokens: int) -> None:
         """A request asks for so many tokens, and its bound was this."""

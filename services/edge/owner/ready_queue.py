@@ -29,7 +29,7 @@ class Ask(NamedTuple):
     """What the queue has to know of a request."""
 
     tenant: str
-    tokens: float
+    tokens: int
     """What it may cost of the workers at most; above 0."""
     share: float = 1.0
     """The tenant's weight, above 0: with twice the share it is served twice the tokens."""
@@ -59,14 +59,14 @@ class _Tenant(Generic[T]):
         self.running = 0.0
         """Part of it that is of what runs."""
         self.share = 1.0
-        self.tokens = [0.0, 0.0]
+        self.tokens = [0, 0]
         """Of what waits and is expected: interactive, batch."""
         self.waiting: tuple[OrderedDict[T, _Waiting], ...] = (OrderedDict(), OrderedDict())
         """Interactive, batch; each in the order of `due`."""
 
     @property
-    def active(self) -> bool:
-        return any(self.waiting)
+    def asked(self) -> int:
+        return self.tokens[0] + self.tokens[1]
 
     @property
     def settled(self) -> float:
@@ -92,9 +92,15 @@ class ReadyQueue(Generic[T]):
         self._tenants: dict[str, _Tenant[T]] = {}
         self._asks: dict[T, Ask] = {}
         """Of everything that waits its turn."""
-        self._resumed: OrderedDict[T, float] = OrderedDict()
+        self._resumed: OrderedDict[T, int] = OrderedDict()
         """What goes before every turn -> its tokens."""
+        self._active: dict[str, _Tenant[T]] = {}
+        """Tenants of which something waits."""
         self._expected = 0
+        self._tokens = 0
+        """Of all that waits its turn or is expected."""
+        self._shares = 0.0
+        """Of the tenants that these belong to."""
         self._virtual = 0.0
         """What the tenant that was served last had used before."""
         self._keep = KEPT
@@ -109,26 +115,26 @@ class ReadyQueue(Generic[T]):
 
     def expect(self, ask: Ask) -> None:
         """A request will be pushed soon; until it has `arrived` it counts as if it waited."""
-        self._tenant(ask.tenant).tokens[ask.batch] += ask.tokens
+        self._count(self._tenant(ask.tenant), ask, 1)
         self._expected += 1
 
     def arrived(self, ask: Ask) -> None:
         """An expected request is pushed now, or never."""
-        self._tenants[ask.tenant].tokens[ask.batch] -= ask.tokens
+        self._count(self._tenants[ask.tenant], ask, -1)
         self._expected -= 1
 
     def push(self, item: T, ask: Ask, now: float) -> None:
         """Add a request behind its tenant's others."""
         tenant = self._tenant(ask.tenant)
-        if not tenant.active:
+        if ask.tenant not in self._active:
             # To what others have used: what they run besides may be given back, and must not hold it up.
             tenant.served = max(tenant.served, self._least_used())
-        tenant.share = ask.share
         tenant.waiting[ask.batch][item] = _Waiting(now + BATCH_BEHIND_S * ask.batch, ask)
-        tenant.tokens[ask.batch] += ask.tokens
+        self._count(tenant, ask, 1)
+        self._active[ask.tenant] = tenant
         self._asks[item] = ask
 
-    def resume(self, item: T, tokens: float) -> None:
+    def resume(self, item: T, tokens: int) -> None:
         """Add a request that had a worker and lost it: it goes first, and its tenant has paid for it."""
         self._resumed[item] = tokens
 
@@ -138,8 +144,7 @@ class ReadyQueue(Generic[T]):
             if fits(item):
                 del self._resumed[item]
                 return item
-        waiting = [tenant for tenant in self._tenants.values() if tenant.active]
-        for tenant in sorted(waiting, key=attrgetter("served")):
+        for tenant in self._in_turn():
             for item, one in islice(tenant.in_turn(), LOOK_AHEAD):
                 if fits(item):
                     self._remove(tenant, item, one.ask)
@@ -165,18 +170,33 @@ class ReadyQueue(Generic[T]):
 
     def ahead(self, ask: Ask) -> Ahead:
         """See `Ahead`."""
+        if not (self._asks or self._resumed or self._expected):
+            return Ahead(0.0, 0.0, 1.0)
         resumed = sum(self._resumed.values())
-        total, own, shares = resumed, 0.0, ask.share
-        for name, tenant in self._tenants.items():
-            waiting = sum(tenant.tokens)
-            total += waiting
-            if name == ask.tenant:
-                own = waiting if ask.batch else tenant.tokens[0]
-            elif waiting:
-                shares += tenant.share
-        crowd = shares / ask.share
+        total, own, shares = resumed + self._tokens, 0, self._shares
+        tenant = self._tenants.get(ask.tenant)
+        if tenant is not None and tenant.asked:
+            own = tenant.asked if ask.batch else tenant.tokens[0]
+            shares -= tenant.share
+        crowd = 1.0 + shares / ask.share
         tokens = min(total, resumed + own * crowd)
         return Ahead(tokens, (len(self) + self._expected) * tokens / total if total else 0.0, crowd)
+
+    def _in_turn(self) -> Iterator[_Tenant[T]]:
+        """Tenants that wait, who was served least first: mostly the first is all that is looked at."""
+        if self._active:
+            yield min(self._active.values(), key=_served)
+            yield from sorted(self._active.values(), key=_served)[1:]
+
+    def _count(self, tenant: _Tenant[T], ask: Ask, sign: int) -> None:
+        if tenant.asked:
+            self._shares -= tenant.share
+        tenant.tokens[ask.batch] += sign * ask.tokens
+        self._tokens += sign * ask.tokens
+        if sign > 0:
+            tenant.share = ask.share
+        if tenant.asked:
+            self._shares += tenant.share
 
     def _tenant(self, name: str) -> _Tenant[T]:
         tenant = self._tenants.get(name)
@@ -192,18 +212,23 @@ class ReadyQueue(Generic[T]):
         self._tenants = {
             name: tenant
             for name, tenant in self._tenants.items()
-            if tenant.active or tenant.running or any(tenant.tokens) or tenant.served > least
+            if tenant.asked or tenant.running or tenant.served > least
         }
         self._keep = max(KEPT, 2 * len(self._tenants))
 
     def _least_used(self) -> float:
-        used = (tenant.settled for tenant in self._tenants.values() if tenant.active)
+        used = (tenant.settled for tenant in self._active.values())
         return min(used, default=self._virtual)
 
     def _remove(self, tenant: _Tenant[T], item: T, ask: Ask) -> None:
         del tenant.waiting[ask.batch][item]
-        tenant.tokens[ask.batch] -= ask.tokens
+        self._count(tenant, ask, -1)
         del self._asks[item]
+        if not any(tenant.waiting):
+            del self._active[ask.tenant]
+
+
+_served = attrgetter("served")
 
 
 def _due(entry: tuple[object, _Waiting]) -> float:
