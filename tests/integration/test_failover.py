@@ -19,7 +19,7 @@ from tests.integration.stepped_clock import until
 pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 REQUESTS = 24
-PACE = 60.0
+PACE = 40.0
 CHANCE = random.Random(20)
 
 
