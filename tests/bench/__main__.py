@@ -18,6 +18,9 @@ BENCHES = (
     "growth.memory",
     "moderation",
     "kafka_bus",
+    "overload",
+    "open_streams",
+    "slow_readers",
     "peers",
 )
 

@@ -15,7 +15,7 @@ from tests.bench.load import closed_loop, post
 from tests.bench.open_loop import OpenLoop, Seen
 from tests.bench.processes import resident_mib
 from tests.bench.slow_readers import Readers
-from tests.e2e.running import Running, until
+from tests.e2e.running import MODEL, Running, until
 
 SLOTS, PACE, TOKENS = 8, 16.0, 16
 """One second with a worker, eight requests a second."""
@@ -62,6 +62,24 @@ def test_slow_readers_cost_others_nothing_and_are_cut(platform: Running) -> None
     assert (answered, failures) == (60, 0)
     assert grown * 2**20 / SLOW < MOST_BYTES
     platform.verify_ledger()
+
+
+def test_an_operator_weighs_organisations_and_makes_batch_keys(platform: Running) -> None:
+    shown = platform.command("organisations", "list").stdout
+    name = next(line.split()[0] for line in shown.splitlines() if " enabled" in line)
+    assert " 100 " in shown
+    assert "share 250" in platform.command("organisations", "share", name, "250").stdout
+    assert " 250 " in platform.command("organisations", "list").stdout
+    made = platform.command("keys", "create", "--project", "demo-project", "--priority", "batch").stdout
+    secret = made.split()[-1]
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+    headers = {"Authorization": f"Bearer {secret}"}
+
+    def answered() -> bool:
+        url = f"{platform.base_url}/chat/completions"
+        return httpx.post(url, json=body, headers=headers, timeout=30.0).status_code == 200
+
+    until(answered, "the batch key to be known", 30.0)
 
 
 def test_overload_is_refused_at_once_and_what_is_let_in_is_answered_in_time(tmp_path: Path) -> None:
