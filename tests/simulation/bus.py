@@ -30,6 +30,10 @@ ACKNOWLEDGE_S = 2.0
 """Without an acknowledgement for so long a publisher is told `BusTimeout`; the record may yet be written."""
 STUCK_S = 10.0
 """A record that has waited for longer is given up."""
+AGAIN_S = 4.0
+"""How much later a record comes once more, out of order: more than a broker does, and what every event
+identifier promises to bear. Not on `config`, where an older value is another value."""
+CONFIG = "config"
 ASK_S = 5.0
 FLUSHES = 50
 
@@ -170,6 +174,9 @@ class SimBus:
         position = self.broker.append(place, sent.key, sent.value, sent.headers)
         if weather.strikes(bad.TWICE, topic):
             self.broker.append(place, sent.key, sent.value, sent.headers)
+        if topic != CONFIG and weather.strikes(bad.AGAIN, topic):
+            later = weather.random() * AGAIN_S
+            self._loop.after(later, self.broker.append, place, sent.key, sent.value, sent.headers)
         if weather.strikes(bad.ACK_LOST, topic):
             self._loop.after(back, _fail, sent.answer, BusTimeout(f"{topic}: the acknowledgement was lost"))
         else:

@@ -45,6 +45,7 @@ TROUBLES = (
     (bad.NOT_WRITTEN, TOPICS),
     (bad.ACK_LOST, TOPICS),
     (bad.TWICE, TOPICS),
+    (bad.AGAIN, TOPICS),
     (bad.SLOW, TOPICS),
     (bad.COMMIT_LOST, ("", *GROUPS)),
     (bad.EMPTY, ("",)),
@@ -231,7 +232,7 @@ def _fault(chance: random.Random, kind: str, shape: Shape) -> Fault:
         return Fault(
             kind,
             at,
-            chance.choice(scopes),
+            scopes[0] if chance.random() < 0.4 else chance.choice(scopes),
             chance.choice((0.5, 3.0, 8.0)),
             trouble,
             chance.choice((0.05, 0.3, 0.8)),

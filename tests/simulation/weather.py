@@ -6,7 +6,8 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
-NOT_WRITTEN, ACK_LOST, TWICE, SLOW, DOWN = "not written", "ack lost", "twice", "slow", "down"
+NOT_WRITTEN, ACK_LOST, SLOW, DOWN = "not written", "ack lost", "slow", "down"
+TWICE, AGAIN = "twice", "again later"
 COMMIT_LOST, EMPTY = "commit lost", "empty poll"
 FAILS_BEFORE, FAILS_AFTER, DISK_SLOW, FULL = "fails before", "fails after", "slow disk", "full disk"
 

@@ -24,6 +24,7 @@ def judge_books(evidence: Evidence) -> Iterator[str]:
     for row in evidence.rows("billing", "SELECT budget, spent, reserved, cap FROM budgets"):
         if row.reserved:
             yield f"budget {row.budget}: {row.reserved} is reserved for ever"
+    yield from _configuration(evidence)
     kinds: dict[tuple[str, str], int] = {}
     for case in evidence.cases.values():
         for entry in case.entries:
@@ -31,3 +32,13 @@ def judge_books(evidence: Evidence) -> Iterator[str]:
     for (request, kind), count in kinds.items():
         if count > 1:
             yield f"request {request} has {count} entries of kind {kind}"
+
+
+def _configuration(evidence: Evidence) -> Iterator[str]:
+    """Every process knows what control has stored."""
+    for stored in evidence.rows("control", "SELECT kind, id, value FROM configuration_values"):
+        for name, parts in evidence.world.parts.items():
+            plural = "policies" if stored.kind == "policy" else f"{stored.kind}s"
+            known = getattr(parts.platform.configuration, plural).get(stored.id)
+            if known is None or known.SerializeToString(deterministic=True) != stored.value:
+                yield f"{name} knows another {stored.kind} {stored.id} than control has stored"

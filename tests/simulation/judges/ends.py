@@ -110,6 +110,8 @@ def _same_text(case: Case, view: View) -> Iterator[str]:
     read = sum(view.tokens(choice) for choice in range(view.ask.choices)) if out else 0
     if delivered != read and not view.left:
         yield f"{case.who}: {read} tokens read, closed with {delivered} delivered"
+    if not out and delivered:
+        yield f"{case.who}: {delivered} tokens delivered of an answer that never went out"
     if delivered < read:
         yield f"{case.who}: {read} tokens read, only {delivered} said to be delivered"
     texts = b"".join((view.text(n) if out else "").encode() + b"\0" for n in range(view.ask.choices))

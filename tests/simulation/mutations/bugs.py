@@ -115,8 +115,8 @@ BUGS = (
     Bug(
         "a budget is not asked whether it has room",
         "services/billing/books/reserving.py",
-        " WHERE budget = ?1 AND spent + reserved + ?2 <= ?3",
-        " WHERE budget = ?1 AND (1 OR spent + reserved + ?2 <= ?3)",
+        "            if self._used.get(claim.budget, 0) + wanted.amount > claim.limit:",
+        "            if wanted.amount > claim.limit:",
     ),
     Bug(
         "the log takes a repeated fact for a new one",
