@@ -72,6 +72,7 @@ class Handler:
         turn.stored(begun)
         if appended:
             self._next = self._clock.monotonic() + self._interval_s
+        if facts:  # also those that were appended by a commit of unknown outcome: they are not signed yet
             self._on_append()
         self._observer.appended(turn, requests, appended, len(unfit))
 
