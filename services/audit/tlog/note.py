@@ -110,6 +110,7 @@ class Signer:
 
 def parse_note(encoded: str) -> Note:
     """Read a note; encoding the result gives the same string. Raises `NoteInvalid`."""
+    _check_unicode(encoded)
     text, blank, lines = encoded.rpartition("\n\n")
     text += "\n"
     if not blank or not lines.endswith("\n") or any(char < " " and char != "\n" for char in encoded):
@@ -160,7 +161,15 @@ def _parse_key(text: str) -> tuple[str, bytes]:
     return name, octets[1:]
 
 
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NoteInvalid("not valid Unicode") from None
+
+
 def _check_name(name: str) -> None:
+    _check_unicode(name)
     if not name or "+" in name or any(char.isspace() or char < " " for char in name):
         raise NoteInvalid("a key's name must be without spaces and plus signs")
 
