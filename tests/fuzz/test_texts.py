@@ -1,4 +1,4 @@
-"""Texts that come from outside: receipts, notes, tiles, packs, configuration, bodies; and events going out."""
+"""Texts from outside: receipts, notes, tiles, packs, configuration, bodies; and the events that go out."""
 
 from __future__ import annotations
 
