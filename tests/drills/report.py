@@ -28,8 +28,9 @@ def markdown(results: Sequence[Result], machine: Mapping[str, Any], ends: Sequen
     lines += [f"- {text}" for text in ends]
     lines += ["", "| drill | fault | figure | seconds | anchor | aim | verdict |", "| --- " * 7 + "|"]
     lines += [_row(result) for result in results]
-    lines += ["", "## The books after each", "", "| drill | joined |", "| --- | --- |"]
-    lines += [f"| {one.drill.id} | {one.account} |" for one in results if one.account and one.account.sent]
+    joined = [f"| {one.drill.id} | {one.account} |" for one in results if one.account and one.account.sent]
+    if joined:
+        lines += ["", "## The books after each", "", "| drill | joined |", "| --- | --- |", *joined]
     notes = [f"- {one.drill.id}: {note}" for one in results for note in _notes(one)]
     if notes:
         lines += ["", "## Beside the figures", "", *notes]
