@@ -182,6 +182,8 @@ class World:
             yield other
         finally:
             other.kill()
+            # A broker that is killed looks through every partition before it is back.
+            self.kafka.delete(f"{folder.name}[.].*")
 
     def pause(self, *names: str) -> float:
         """SIGSTOP; the moment."""

@@ -122,6 +122,11 @@ class Kafka:
         self._write(number)
         self.start(number)
 
+    def delete(self, topics: str) -> None:
+        """Remove all topics whose name this expression matches."""
+        asked = ("--bootstrap-server", self.bootstrap, "--delete", "--topic", topics)
+        java("org.apache.kafka.tools.TopicCommand", *asked)
+
     def pause(self, number: int = 0) -> None:
         """Let a broker hang: connections stay open and nothing answers."""
         self._brokers[number].signal_all(signal.SIGSTOP)
