@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import grpc
 
-from services.control import rpc, tables
+from services.control import repository, rpc, tables
 from services.control.claims import Claims
 from services.control.keeper import Keeper
 from services.control.publisher import Publications
@@ -15,7 +15,7 @@ from services.control.settings import ControlSettings
 from shared.lifecycle import READY, Readiness
 from shared.platform import Platform
 from shared.storage.database import Database
-from shared.storage.outbox import Relay
+from shared.storage.outbox import Relay, Shared
 
 
 class ControlService:
@@ -73,7 +73,9 @@ def build(
     settings: ControlSettings, platform: Platform, database: Database, peppers: Mapping[int, bytes]
 ) -> ControlService:
     """Control over its own database; `peppers` by version, the highest is used for new keys."""
-    relay = Relay(database, tables.outbox, platform.bus, platform.host)
+    sender = platform.host.incarnation
+    shared = Shared(str(sender), lambda connection: repository.publish_all(connection, sender))
+    relay = Relay(database, tables.outbox, platform.bus, platform.host, shared)
     keeper = Keeper(database, relay, platform.host, peppers)
     publications = Publications(database, relay, platform.host, settings.marker_period_s)
     claims = Claims(database, platform.host, settings)

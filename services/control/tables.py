@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
 
+from shared.storage.lease import lease_table
 from shared.storage.outbox import outbox_table
 
 metadata = MetaData()
@@ -41,3 +42,5 @@ epochs = Table(
 )
 
 outbox = outbox_table(metadata)
+
+lease = lease_table(metadata)

@@ -156,10 +156,10 @@ def test_the_command_says_one_line_a_service(settings: DatabaseSettings) -> None
         return (done.stdout + done.stderr).splitlines()
 
     assert freehold("migrate", "control", "billing") == [
-        "control: from nothing to 0001",
+        "control: from nothing to 0002",
         "billing: from nothing to 0002",
     ]
     assert freehold("migrate", "billing", "--down-to", "base") == ["billing: from 0002 to nothing"]
-    assert [line.split(": ")[1] for line in freehold("migrate")][:2] == ["is at 0001", "from nothing to 0002"]
+    assert [line.split(": ")[1] for line in freehold("migrate")][:2] == ["is at 0002", "from nothing to 0002"]
     (refused,) = freehold("migrate", "--down-to", "base")
     assert "--down-to is of one service" in refused
