@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from services.edge.settings import EdgeSettings
@@ -10,6 +10,9 @@ from services.edge.submission import Principal
 from shared.callers import Authenticate, Caller
 from shared.configuration import Configuration
 from shared.errors import FreeholdError, Kind
+from shared.lifecycle import READY, Readiness
+
+RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,28 @@ class Credentials:
     """Knows askers by their headers. Nothing is allowed without one; a route names the roles it needs."""
 
     def __init__(
-        self, authenticate: Authenticate, configuration: Configuration, settings: EdgeSettings
+        self,
+        authenticate: Authenticate,
+        configuration: Configuration,
+        settings: EdgeSettings,
+        readiness: Callable[[], Readiness] = lambda: READY,
     ) -> None:
+        """`readiness` = whether every key has been read."""
         self._authenticate = authenticate
         self._configuration = configuration
         self._settings = settings
+        self._readiness = readiness
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Asker:
-        """Raises `FreeholdError` UNAUTHENTICATED, the same for every credential that is not good; or
-        BAD_REQUEST where two headers disagree.
+        """Raises `FreeholdError` UNAUTHENTICATED, the same for every credential that is not good; NOT_READY
+        for one that may not have been read yet; BAD_REQUEST where two headers disagree.
         """
         secret = credential(headers)
         caller = self._authenticate(secret) if secret else None
         if caller is None:
+            state = self._readiness()
+            if secret and not state.ready:
+                raise FreeholdError(Kind.NOT_READY, state.reason, retry_after=RETRY_AFTER_S)
             raise FreeholdError(Kind.UNAUTHENTICATED, "no valid API key was given")
         return Asker(caller, secret)
 
