@@ -28,6 +28,8 @@ GONE_AFTER = 10
 """Own pulses read back since an owner's last: it is gone."""
 FORGOTTEN_AFTER = 100
 """Own pulses read back since anybody's last: nothing more is known of it."""
+MOST_SEEN = 10_000
+"""Services of processes that are known at a time: a stranger who makes them up fills no memory."""
 
 Load = Callable[[], WorkerLoad]
 
@@ -59,6 +61,7 @@ class Pulses:
         self._tasks = Tasks("pulses")
         self._own: list[tuple[str, Load | None, Callable[[], bool]]] = []
         self._seen: dict[tuple[str, int], Seen] = {}
+        self._said_at = -1
         self._number = 0
         self._beats: set[int] = set()
         self._unacknowledged: dict[str, asyncio.Future[Position]] = {}
@@ -202,18 +205,20 @@ class Pulses:
         try:
             pulse = Pulse.FromString(record.value)
         except DecodeError:
-            log.error("a pulse at offset %d cannot be decoded", record.offset)
+            self._pass_over("cannot be decoded", record.offset)
             return
         before = self._seen.get((pulse.service, pulse.incarnation))
         if before is not None and pulse.number <= before.number:
             return  # repeated by the bus: no new sign of life
-        if pulse.incarnation == self._host.incarnation:
+        foreign = pulse.incarnation != self._host.incarnation
+        if before is None and foreign and len(self._seen) >= MOST_SEEN:
+            self._pass_over("is of one service too many", record.offset)
+            return
+        if not foreign:
             self._hear_own(pulse.number, record.timestamp_ms)
         load = pulse.worker if pulse.HasField("worker") else None
         seen = Seen(pulse.service, pulse.incarnation, pulse.ready, load, self.own_read, pulse.number)
         self._seen[pulse.service, pulse.incarnation] = seen
-        for key in [key for key, old in self._seen.items() if self.own_read - old.at_own > FORGOTTEN_AFTER]:
-            del self._seen[key]
         for listener in self.listeners:
             try:
                 listener(seen)
@@ -225,3 +230,13 @@ class Pulses:
         if number in self._beats:  # each once, however many services pulse in it
             self._beats = {beat for beat in self._beats if beat > number}
             self.own_read += 1
+            for key in [
+                key for key, old in self._seen.items() if self.own_read - old.at_own > FORGOTTEN_AFTER
+            ]:
+                del self._seen[key]
+
+    def _pass_over(self, why: str, offset: int) -> None:
+        """Say so once in an own beat, however many a stranger sends."""
+        if self._said_at != self.own_read:
+            self._said_at = self.own_read
+            log.error("a pulse at offset %d %s; more like it are passed over in silence", offset, why)

@@ -230,6 +230,23 @@ async def test_a_listener_that_fails_does_not_stop_the_hearing(world: World) -> 
     assert [seen.number for seen in heard] == [2, 3]
 
 
+@pytest.mark.attack(46)
+async def test_a_flood_fills_neither_memory_nor_the_log(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.pulses.MOST_SEEN", 20)
+    mine = await observer(world)
+    for number in range(100):
+        await publish(world, b"\xff")
+        await publish(world, Pulse(service="made-up", incarnation=number + 2, ready=True).SerializeToString())
+    assert mine.count("made-up") == 19
+    assert len([line for line in caplog.messages if "pulse at offset" in line]) == 1
+    await world.clock.advance(1)
+    assert mine.alive("billing")
+    await world.clock.advance(101)
+    assert mine.count("made-up") == 0
+
+
 async def publish(world: World, value: bytes) -> None:
     await world.bus.publish("pulses", value, Envelope("Pulse", "x", 2).headers(), partition=0)
     await settled()
