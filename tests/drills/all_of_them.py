@@ -14,6 +14,7 @@ from tests.drills import (  # noqa: F401 - registers
     splice,
     storms,
     trust,
+    vetting,
     wires,
 )
 from tests.drills.drill import DRILLS as REGISTERED

@@ -258,7 +258,7 @@ def spoiled(asked: Sequence[Asked], texts: Mapping[int, list[str]]) -> list[str]
 
     def wrong(one: Asked) -> bool:
         words = one.text.split(" ")[1:] if one.text else []
-        same = words == texts[one.seed][: len(words)]
+        same = words[:LONGEST] == texts[one.seed][: len(words)]
         return not same or (one.outcome == "completed" and len(words) != one.tokens)
 
     return [one.key for one in asked if wrong(one)]
