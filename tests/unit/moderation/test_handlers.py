@@ -1,11 +1,12 @@
 """The output handler over a bus that fails: what was vetted is delivered, once and in order."""
 
+import asyncio
 from collections import deque
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.moderation.handlers import OutputHandler
+from services.moderation.handlers import TURN_S, OutputHandler
 from services.moderation.observing import Observer
 from services.moderation.output.streams import FrameError, Streams
 from services.moderation.policy import PolicyPending, PolicyUnknown
@@ -116,6 +117,34 @@ async def test_a_batch_that_is_handed_again_has_no_second_effect(handler, bus):
     before = len(bus.taken)
     await handler(batch(FIRST, SECOND))
     assert len(bus.taken) == before
+
+
+class Slow(SystemClock):
+    """A clock by which a frame takes longer than the loop can spare."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def monotonic(self):
+        self.seconds += TURN_S
+        return self.seconds
+
+
+async def test_a_long_batch_leaves_the_loop_its_turns(handler, bus):
+    handler._clock = Slow()
+    beside = []
+
+    async def watch():
+        while len(bus.taken) < 3:
+            beside.append(len(bus.taken))
+            await asyncio.sleep(0)
+
+    watching = asyncio.ensure_future(watch())
+    await asyncio.sleep(0)
+    await handler(batch(FIRST, SECOND, LAST))
+    assert texts(bus) == [(0, "one "), (1, "two. three "), (4, "four")]
+    await watching
+    assert {1, 2} <= set(beside)
 
 
 async def test_a_frame_at_fault_stops_its_batch_before_any_effect(handler, bus):
