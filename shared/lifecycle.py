@@ -50,18 +50,19 @@ class Tasks:
 
     def __init__(self, name: str, on_failure: Callable[[str, BaseException], None] | None = None) -> None:
         self._name = name
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        """In the order of their start: a set's would be that of addresses, and no two runs would be alike."""
         self._on_failure = on_failure
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Start a task that is cancelled by `cancel` at the latest."""
         task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._name}.{name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled() or (failure := task.exception()) is None:
             return
         log.error("task %s failed", task.get_name(), exc_info=failure)
@@ -76,7 +77,7 @@ class Tasks:
 
     async def cancel(self) -> None:
         """Cancel all tasks and wait for their end."""
-        tasks = set(self._tasks)
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:

@@ -36,15 +36,16 @@ class Lane:
         self.idle = asyncio.Event()
         self.idle.set()
         self._running = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._recovering: set[asyncio.Task[None]] = set()
+        # In the order of their start: a set's would be that of addresses.
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._recovering: dict[asyncio.Task[None], None] = {}
 
     def begin(self, task: asyncio.Task[None] | None = None) -> None:
         """A batch is being handled, by a task of its own or by the poll loop."""
         self._running += 1
         self.idle.clear()
         if task is not None:
-            self._tasks.add(task)
+            self._tasks[task] = None
             task.add_done_callback(self._done)
 
     def end(self) -> None:
@@ -56,25 +57,25 @@ class Lane:
     def recovers(self, task: asyncio.Task[None] | None) -> None:
         """A batch has failed: its task is not worth waiting for when the partition goes."""
         if task is not None:
-            self._recovering.add(task)
+            self._recovering[task] = None
 
     def leave(self) -> None:
         """Begin nothing more and give up what had failed."""
         self.leaving = True
-        for task in self._recovering:
+        for task in list(self._recovering):
             task.cancel()
 
     async def abandon(self) -> None:
         """Cancel what still runs in tasks and wait for their end."""
-        tasks = set(self._tasks)
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._recovering.discard(task)
+        self._tasks.pop(task, None)
+        self._recovering.pop(task, None)
         self.end()
 
 
