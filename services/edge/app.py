@@ -143,7 +143,7 @@ def build(
     host, telemetry, configuration = platform.host, platform.telemetry, platform.configuration
     tasks, ids = Tasks("edge.front"), Ids(host.clock, host.random)
     metrics, recorder = telemetry.metrics("edge"), telemetry.recorder("edge")
-    credentials = Credentials(authenticate, configuration, settings, owner.readiness)
+    credentials = Credentials(authenticate, configuration, settings, lambda: owner.readiness().reason)
     pulses = platform.pulses
     models = Models(
         configuration, lambda: [seen.load for seen in pulses.workers().values() if seen.load is not None]

@@ -10,7 +10,6 @@ from services.edge.submission import Principal
 from shared.callers import Authenticate, Caller
 from shared.configuration import Configuration
 from shared.errors import FreeholdError, Kind
-from shared.lifecycle import READY, Readiness
 
 RETRY_AFTER_S = 1
 
@@ -32,13 +31,13 @@ class Credentials:
         authenticate: Authenticate,
         configuration: Configuration,
         settings: EdgeSettings,
-        readiness: Callable[[], Readiness] = lambda: READY,
+        unread: Callable[[], str] = str,
     ) -> None:
-        """`readiness` = whether every key has been read."""
+        """`unread` = why some keys may not have been read yet; empty where all have."""
         self._authenticate = authenticate
         self._configuration = configuration
         self._settings = settings
-        self._readiness = readiness
+        self._unread = unread
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Asker:
         """Raises `FreeholdError` UNAUTHENTICATED, the same for every credential that is not good; NOT_READY
@@ -47,9 +46,8 @@ class Credentials:
         secret = credential(headers)
         caller = self._authenticate(secret) if secret else None
         if caller is None:
-            state = self._readiness()
-            if secret and not state.ready:
-                raise FreeholdError(Kind.NOT_READY, state.reason, retry_after=RETRY_AFTER_S)
+            if secret and (reason := self._unread()):
+                raise FreeholdError(Kind.NOT_READY, reason, retry_after=RETRY_AFTER_S)
             raise FreeholdError(Kind.UNAUTHENTICATED, "no valid API key was given")
         return Asker(caller, secret)
 

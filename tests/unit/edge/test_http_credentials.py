@@ -13,7 +13,6 @@ from shared.clock import SystemClock
 from shared.configuration import Configuration, hash_key
 from shared.contracts.freehold.control.v1 import config_pb2 as config
 from shared.errors import FreeholdError, Kind
-from shared.lifecycle import Readiness
 
 PEPPERS = {1: b"old", 2: b"new"}
 
@@ -51,9 +50,9 @@ def test_every_accepted_header_names_the_same_caller(headers: list[tuple[bytes, 
 
 
 def test_a_key_that_may_not_have_been_read_yet_is_told_to_come_again() -> None:
-    values, state = configuration(), Readiness(False, "the configuration has not been read to its end")
+    values, unread = configuration(), "the configuration has not been read to its end"
     keys = Keys(values, PEPPERS, SystemClock())
-    starting = Credentials(keys, values, EdgeSettings(), lambda: state)
+    starting = Credentials(keys, values, EdgeSettings(), lambda: unread)
     with pytest.raises(FreeholdError) as caught:
         starting.identify([(b"authorization", b"Bearer unread")])
     assert (caught.value.kind, caught.value.retry_after) == (Kind.NOT_READY, 1)
