@@ -21,7 +21,9 @@ class Figure:
     """What was tried, in a few words."""
     seconds: str = ""
     met: bool = True
-    """Whether the aim is reached, beside `held == tried`."""
+    """Whether the aim is reached, beside `held`."""
+    allowed: int = 0
+    """Of `tried`: may fail by the aim."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -58,7 +60,7 @@ class Result:
         """held: as promised, aim met; short: every promise was kept and the aim missed; BROKEN otherwise."""
         if self.figure is None or (self.account is not None and not self.account.holds):
             return "BROKEN"
-        if self.figure.held < self.figure.tried:
+        if self.figure.held + self.figure.allowed < self.figure.tried:
             return "short"
         return "held" if self.figure.met else "short"
 
