@@ -35,7 +35,7 @@ class Caller:
 OPERATOR = Caller("operator", "", "", frozenset({"operator", "admin", "usage", "complete"}))
 
 Authenticate = Callable[[str], Caller | None]
-"""The caller of a bearer credential, or None."""
+"""The caller of a bearer credential, or None. Raises `FreeholdError` where that cannot be told yet."""
 
 
 class Credentials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Protocol
 
 import grpc
@@ -22,10 +23,12 @@ from services.edge.settings import EdgeSettings
 from services.edge.sources import ReceiptSource, UsageSource
 from shared.callers import Authenticate
 from shared.clock import Clock
+from shared.contracts.freehold.platform.v1.pulse_pb2 import WorkerLoad
 from shared.errors import FreeholdError
 from shared.ids import Ids
 from shared.lifecycle import Readiness, Tasks
 from shared.platform import Platform
+from shared.pulses import Pulses
 from shared.rpc.identity import ServerCertificate
 from shared.rpc.platform import VERSION
 from shared.rpc.server import RpcServer
@@ -144,14 +147,11 @@ def build(
     tasks, ids = Tasks("edge.front"), Ids(host.clock, host.random)
     metrics, recorder = telemetry.metrics("edge"), telemetry.recorder("edge")
     credentials = Credentials(authenticate, configuration, settings, lambda: owner.readiness().reason)
-    pulses = platform.pulses
-    models = Models(
-        configuration, lambda: [seen.load for seen in pulses.workers().values() if seen.load is not None]
-    )
+    models = Models(configuration, partial(_loads, platform.pulses), lambda: owner.readiness().reason)
     streams = Streams(max(1, round(settings.comment_s / settings.sweep_s)))
     files = TlsFiles(None, settings.certificate, settings.key) if settings.certificate else None
     public = RpcServer(
-        authenticate,
+        credentials.authenticate,
         max_message_bytes=settings.max_body_bytes + RPC_OVERHEAD_BYTES,
         certificate=ServerCertificate(files) if files else None,
     )
@@ -190,3 +190,7 @@ def build(
     front = Front(chat, api, recorder, metrics, host.clock, ids, trust_traceparent=settings.trust_traceparent)
     server = HttpServer(settings, front, streams, host.clock, tasks, refuse, files)
     return EdgeService(settings, owner, server, public, names, tasks, host.clock)
+
+
+def _loads(pulses: Pulses) -> list[WorkerLoad]:
+    return [seen.load for seen in pulses.workers().values() if seen.load is not None]

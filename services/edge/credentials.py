@@ -44,12 +44,17 @@ class Credentials:
         for one that may not have been read yet; BAD_REQUEST where two headers disagree.
         """
         secret = credential(headers)
-        caller = self._authenticate(secret) if secret else None
+        caller = self.authenticate(secret) if secret else None
         if caller is None:
-            if secret and (reason := self._unread()):
-                raise FreeholdError(Kind.NOT_READY, reason, retry_after=RETRY_AFTER_S)
             raise FreeholdError(Kind.UNAUTHENTICATED, "no valid API key was given")
         return Asker(caller, secret)
+
+    def authenticate(self, secret: str) -> Caller | None:
+        """Whose it is. Raises `FreeholdError` NOT_READY for one that may not have been read yet."""
+        caller = self._authenticate(secret)
+        if caller is None and secret and (reason := self._unread()):
+            raise FreeholdError(Kind.NOT_READY, reason, retry_after=RETRY_AFTER_S)
+        return caller
 
     def principal(self, caller: Caller) -> Principal:
         """The caller as the owner of a request. Raises `FreeholdError` FORBIDDEN without the right."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from services.edge.credentials import RETRY_AFTER_S
 from services.edge.http.body import shown
 from shared.configuration import Configuration
 from shared.contracts.freehold.control.v1 import config_pb2 as config
@@ -30,13 +31,21 @@ class Offer:
 class Models:
     """Reads the configuration and the workers' pulses, at every call anew."""
 
-    def __init__(self, configuration: Configuration, workers: Workers) -> None:
+    def __init__(
+        self, configuration: Configuration, workers: Workers, unread: Callable[[], str] = str
+    ) -> None:
+        """`unread` = why some models may not have been read yet; empty where all have."""
         self._configuration = configuration
         self._workers = workers
+        self._unread = unread
 
     def resolve(self, name: str, key: str) -> config.Model:
-        """The model of this name, for this key. Raises `FreeholdError` MODEL_UNKNOWN."""
+        """The model of this name, for this key. Raises `FreeholdError` MODEL_UNKNOWN, NOT_READY for one that
+        may not have been read yet.
+        """
         model = self._configuration.models.get(name)
+        if model is None and (reason := self._unread()):
+            raise FreeholdError(Kind.NOT_READY, reason, retry_after=RETRY_AFTER_S)
         if model is None or model.disabled or not self._allowed(name, key):
             raise FreeholdError(
                 Kind.MODEL_UNKNOWN, f"there is no model {shown(name)!r} for this key", param="model"

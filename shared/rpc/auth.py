@@ -44,9 +44,12 @@ class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(details)
         if details.method.startswith(HEALTH):
             return handler
-        found = self._authenticate(bearer(details.invocation_metadata))
-        if found is None:
-            return _refusal(handler)  # also of a method that is not there
+        try:
+            found = self._authenticate(bearer(details.invocation_metadata))
+        except FreeholdError as error:
+            return _refusal(handler, error)
+        if found is None:  # also of a method that is not there
+            return _refusal(handler, FreeholdError(Kind.UNAUTHENTICATED, "no valid credential was given"))
         _caller.set(found)
         return handler
 
@@ -59,9 +62,7 @@ def bearer(metadata: Any) -> str:
     return values[0].removeprefix("Bearer ")
 
 
-def _refusal(handler: grpc.RpcMethodHandler | None) -> grpc.RpcMethodHandler:
-    error = FreeholdError(Kind.UNAUTHENTICATED, "no valid credential was given")
-
+def _refusal(handler: grpc.RpcMethodHandler | None, error: FreeholdError) -> grpc.RpcMethodHandler:
     async def refuse(_: Any, context: grpc.aio.ServicerContext) -> NoReturn:
         await abort(context, error)
 

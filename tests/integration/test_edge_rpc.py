@@ -19,6 +19,7 @@ from shared.contracts.freehold.api.v1.api_pb2_grpc import CompletionsStub
 from shared.contracts.freehold.edge.v1 import request_pb2 as pb
 from shared.contracts.freehold.platform.v1 import outcome_pb2 as outcome
 from shared.errors import FreeholdError, Kind
+from shared.lifecycle import READY, Readiness
 from shared.statuses import GRPC
 from tests.integration.edge_front import DONE, KEY, MODEL, OPERATOR_KEY, Edge, ended, running_edge, say
 from tests.integration.edge_wire import fill
@@ -260,3 +261,11 @@ async def test_reflection_is_a_setting_and_needs_a_credential(setting: bool, key
             async for response in call:
                 names = {service.name for service in response.list_services_response.service}
         assert (FULL_NAME in names) is shown
+
+
+async def test_an_edge_that_has_not_read_its_keys_tells_callers_to_come_again() -> None:
+    async with running_edge() as edge, calling(edge) as stub:
+        edge.owner.state = Readiness(False, "the configuration has not been read to its end and a marker")
+        assert (await failed(stub, asked(), "fh-unread"))[0] is grpc.StatusCode.UNAVAILABLE
+        edge.owner.state = READY
+        assert (await failed(stub, asked(), "fh-unread"))[0] is grpc.StatusCode.UNAUTHENTICATED
