@@ -189,7 +189,6 @@ PIECES = st.sampled_from(
         "{{ 1 / 0 }}",
         "{% set x = messages[-1] %}",
         "{{ x.content[5] }}",
-        "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
         "{% break %}",
         "{{ range(10) | list }}",
         "{{ loop.index }}",
@@ -201,7 +200,7 @@ PIECES = st.sampled_from(
 )
 
 
-@examples(300)
+@examples(80)
 @given(pieces=st.lists(PIECES, max_size=8), content=st.text(max_size=20))
 def test_any_template_is_followed_or_refused(vocabulary: Vocabulary, pieces: list[str], content: str) -> None:
     try:
