@@ -86,7 +86,7 @@ def orders(world: World) -> Figure:
     rows = world.rows(_ONE_EACH, list(stories))
     good = [row for row in rows if row["entries"] == 1 and row["total"] == (price if row["reserved"] else 0)]
     late = sum(not row["reserved"] for row in rows)
-    until(lambda: world.count(_HELD) == held, "every reservation to be given back", BOOKS_S)
+    until(lambda: world.count(_HELD) <= held, "every reservation to be given back", BOOKS_S)
     note = f"{late} were closed before they were reserved and cost nothing; nothing stays reserved"
     return Figure(len(rows), len(good), "orders settled once, at the one price", notes=[note])
 
@@ -107,7 +107,7 @@ def close_first(world: World) -> Figure:
     settled(world, [last])
     rows = world.rows(_ONE_EACH, requests)
     good = [row for row in rows if (row["state"], row["entries"], row["total"]) == ("settled", 1, 0)]
-    until(lambda: world.count(_HELD) == held, "every reservation to be given back", BOOKS_S)
+    until(lambda: world.count(_HELD) <= held, "every reservation to be given back", BOOKS_S)
     return Figure(len(rows), len(good), "orders settled once, at 0")
 
 

@@ -19,7 +19,7 @@ from tests.e2e.canaries import (
 )
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import Start
-from tests.e2e.running import MODEL
+from tests.e2e.running import MODEL, until
 
 pytestmark = pytest.mark.timeout(400)  # two starts, and every kind of request at the slowest log level
 
@@ -50,6 +50,7 @@ def test_no_secret_and_no_text_is_told_anywhere(start: Start, spans: Collector) 
     metrics = httpx.get(running.base_url.removesuffix("/v1") + "/metrics", trust_env=False).content
     assert b"freehold_edge_" in metrics
     shown = titles([running.process.pid])
+    until(lambda: bool(spans.spans), "the first spans")
     running.kill()
     again = start(home=running.home, FREEHOLD_LOG_LEVEL="DEBUG")
     again.verify_ledger()

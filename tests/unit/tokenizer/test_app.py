@@ -94,8 +94,11 @@ async def test_a_request_on_the_bus_is_answered(
     lane = TopicPartition("replies", 2)
     replies = await platform.bus.assign([lane], Start.END)
     event = edge.RequestAccepted(request=pb.CompletionRequest(model=manifest.name, messages=CHAT))
-    envelope = Envelope("RequestAccepted", "e", 1, request="r", owner=1, lane=2, config_offset=2)
-    await platform.bus.publish("requests", event.SerializeToString(), envelope.headers(), key=b"r")
+    request = "01890a5d-ac96-774b-bcce-b302099a8057"
+    envelope = Envelope("RequestAccepted", "e", 1, request=request, owner=1, lane=2, config_offset=2)
+    await platform.bus.publish(
+        "requests", event.SerializeToString(), envelope.headers(), key=request.encode()
+    )
     async with asyncio.timeout(10):
         while not (found := await replies.poll(10, 1.0)):
             pass
