@@ -41,7 +41,8 @@ class Canaries:
             if b"PRIVATE KEY-----" in text:
                 self.plant(name, text.split(b"-----\n")[1].splitlines()[1])
             elif not path.name.endswith((".pub", ".pem")):
-                self.plant(name, text.strip().split(b"+")[-1])
+                # Of PRIVATE+KEY+name+id+seed the seed, in which there may be a + too.
+                self.plant(name, text.strip().split(b"+", 4)[-1])
 
     def plant_keys(self, demo: Mapping[str, str]) -> None:
         """The demo's own."""
