@@ -123,12 +123,19 @@ async def reflect(channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ..
     return sorted([one.name async for answer in stream for one in answer.list_services_response.service])
 
 
+async def refused_reflection(
+    channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]
+) -> grpc.StatusCode:
+    """The answer to a stream on which nothing is sent: a client that is still sending when the answer
+    comes calls it an internal error of its own."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    return await stub.ServerReflectionInfo(metadata=metadata, timeout=10).code()
+
+
 @pytest.mark.attack(45)
 async def test_reflection_needs_a_credential_and_lists_what_is_served() -> None:
     async with served() as (_, channel):
-        with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await reflect(channel, ())
-        assert failed.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert await refused_reflection(channel, ()) is grpc.StatusCode.UNAUTHENTICATED
         assert await reflect(channel, GOOD) == [
             AUDIT,
             "grpc.health.v1.Health",
@@ -138,6 +145,4 @@ async def test_reflection_needs_a_credential_and_lists_what_is_served() -> None:
 
 async def test_reflection_is_a_setting() -> None:
     async with served(reflect=False) as (_, channel):
-        with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await reflect(channel, GOOD)
-        assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert await refused_reflection(channel, GOOD) is grpc.StatusCode.UNIMPLEMENTED
