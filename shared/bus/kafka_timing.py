@@ -41,7 +41,7 @@ class Timing:
     """The same of readers without a group, whose partitions never change."""
     silent: float = 10.0
     """Without an answer to a fetch for so long `poll` raises `BusError`, and the bus is not ready."""
-    renew: float = 30.0
+    renew: float = 20.0
     """And after so long the consumer is made anew, from the bootstrap names on."""
     backoff: float = 0.1
     """First pause between attempts to reach the brokers; doubled until `backoff_most`."""

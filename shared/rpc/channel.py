@@ -104,4 +104,4 @@ def _interceptors(token: str) -> list[grpc.aio.ClientInterceptor]:
 
 
 def _unary_only(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError("services call one another by unary calls only")
+    raise TypeError("services call one another by unary calls only")

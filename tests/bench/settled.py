@@ -59,7 +59,7 @@ class Taken:
     """Where facts go in place of a bus."""
 
     def __init__(self) -> None:
-        self.values: list[bytes] = []
+        self.records: list[Record] = []
 
     def publish(
         self,
@@ -71,11 +71,17 @@ class Taken:
         partition: int | None = None,
     ) -> Awaitable[Position]:
         """Acknowledged at once."""
-        del headers, key, partition
-        self.values.append(value)
+        del partition
+        place = Position(topic, 0, len(self.records), 0)
+        self.records.append(Record(topic, 0, place.offset, 0, key, value, headers))
         done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        done.set_result(Position(topic, 0, len(self.values), 0))
+        done.set_result(place)
         return done
+
+    def drained(self) -> list[Record]:
+        """What came since the last call."""
+        records, self.records = self.records, []
+        return records
 
 
 def batches(host: Host, topic: str, requests: Requests, chance: random.Random, most: int) -> Iterable[Batch]:
@@ -167,7 +173,7 @@ async def hand_over(handler: SettleHandler, reader: Iterable[Batch]) -> None:
 async def checked(database: Database, requests: Requests, taken: Taken) -> None:
     """Exactly once, or no figure."""
     failed = [check for check in await database.read(partial(verify, organisation="")) if not check.passed]
-    facts = {value: RequestSettled.FromString(value) for value in set(taken.values)}
+    facts = {value: RequestSettled.FromString(value) for value in {record.value for record in taken.records}}
     numbers: dict[str, list[int]] = {}
     for fact in facts.values():
         numbers.setdefault(fact.organisation, []).append(fact.seq)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, MetaData
 
-from shared.bus.ports import Bus, BusError, Headers, Position, Publisher, Start, TopicPartition
+from shared.bus.ports import Bus, BusError, Position, Publisher, Start, TopicPartition
 from shared.storage.database import Database
 from shared.storage.outbox import Outgoing, Relay, append, outbox_table
 from tests.contract.bus_world import World, read, read_all
@@ -101,19 +102,11 @@ async def test_an_unacknowledged_record_is_published_again(
     class Forgetful(Publisher):
         lost = 3
 
-        def publish(
-            self,
-            topic: str,
-            value: bytes,
-            headers: Headers = (),
-            *,
-            key: bytes | None = None,
-            partition: int | None = None,
-        ) -> Awaitable[Position]:
+        def publish(self, *record: Any, **place: Any) -> Awaitable[Position]:
             if self.lost:
                 self.lost -= 1
                 raise BusError("down")
-            return bus.publish(topic, value, headers, key=key, partition=partition)
+            return bus.publish(*record, **place)
 
     relay = Relay(database, outbox, Forgetful(), world.host)
     await database.transact(write(range(4)))
@@ -137,18 +130,10 @@ async def test_a_relay_ends_though_its_database_was_closed_before_it(
     class Stalling(Publisher):
         sent = 0
 
-        def publish(
-            self,
-            topic: str,
-            value: bytes,
-            headers: Headers = (),
-            *,
-            key: bytes | None = None,
-            partition: int | None = None,
-        ) -> Awaitable[Position]:
+        def publish(self, *record: Any, **place: Any) -> Awaitable[Position]:
             acknowledgement = asyncio.get_running_loop().create_future()
             if not self.sent:
-                acknowledgement.set_result(Position(topic, 0, 0, 0))
+                acknowledgement.set_result(Position(record[0], 0, 0, 0))
             self.sent += 1
             return acknowledgement
 

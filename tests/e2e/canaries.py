@@ -49,6 +49,15 @@ class Canaries:
         self.plant("the client's key", demo["OPENAI_API_KEY"])
         self.plant("the administrator's key", demo["FREEHOLD_ADMIN_KEY"])
 
+    def provoke(self, base_url: str, grpc_target: str, key: str) -> list[tuple[str, bytes]]:
+        """Plant what only requests carry, and ask with it, rightly and wrongly; the bodies of the errors."""
+        self.plant("the prompt", PROMPT)
+        self.plant("the idempotency key", IDEMPOTENCY)
+        self.plant("a wrong key", WRONG_KEY)
+        answer, errors = _provoke(base_url, key)
+        self.plant("the answer", answer)
+        return errors + _provoke_grpc(grpc_target, key)
+
     def leaks(self, places: Iterable[tuple[str, bytes]], allowed: Iterable[str] = ()) -> list[str]:
         """Which canary is where, of those that are not allowed there."""
         watched = {name: word for name, word in self.words.items() if name not in set(allowed)}
@@ -78,7 +87,7 @@ def titles(pids: Iterable[int]) -> list[tuple[str, bytes]]:
     ]
 
 
-def provoke(base_url: str, key: str) -> tuple[str, list[tuple[str, bytes]]]:
+def _provoke(base_url: str, key: str) -> tuple[str, list[tuple[str, bytes]]]:
     """Ask rightly and wrongly, each time with the canaries; the answer's text, and the bodies of errors."""
     good = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 24}
     bad: dict[str, object] = {
@@ -120,8 +129,8 @@ def provoke(base_url: str, key: str) -> tuple[str, list[tuple[str, bytes]]]:
     return text, [(f"the error of {name!r}", error.content) for name, error in errors]
 
 
-def provoke_grpc(target: str, key: str) -> list[tuple[str, bytes]]:
-    """As `provoke`, over gRPC; what the errors say."""
+def _provoke_grpc(target: str, key: str) -> list[tuple[str, bytes]]:
+    """As `_provoke`, over gRPC; what the errors say."""
     said = []
     with grpc.insecure_channel(target) as channel:
         stub = api_pb2_grpc.CompletionsStub(channel)

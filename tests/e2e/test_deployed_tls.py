@@ -15,16 +15,7 @@ from shared.bus.kafka_bus import KafkaBus
 from shared.bus.ports import BusError
 from shared.bus.topics import load_topics
 from shared.host import system_host
-from tests.e2e.canaries import (
-    IDEMPOTENCY,
-    PROMPT,
-    WRONG_KEY,
-    Canaries,
-    files_in,
-    provoke,
-    provoke_grpc,
-    titles,
-)
+from tests.e2e.canaries import PROMPT, Canaries, files_in, titles
 from tests.e2e.collector import Collector
 from tests.e2e.running import until
 from tests.e2e.secured import Secured, SecuredDeployment, certified
@@ -148,12 +139,7 @@ def test_no_secret_and_no_text_is_told_anywhere(
     canaries.plant_secrets(platform.folder / "secrets")
     canaries.plant_secrets(secured.house.folder)
     canaries.plant_keys(platform.demo)
-    canaries.plant("the prompt", PROMPT)
-    canaries.plant("the idempotency key", IDEMPOTENCY)
-    canaries.plant("a wrong key", WRONG_KEY)
-    answer, errors = provoke(platform.base_url, platform.key)
-    canaries.plant("the answer", answer)
-    errors += provoke_grpc(platform.grpc_target, platform.key)
+    errors = canaries.provoke(platform.base_url, platform.grpc_target, platform.key)
     for service in ("moderation", "inference", "billing"):
         platform.replicas[service].kill()
         platform.replicas[service].again()

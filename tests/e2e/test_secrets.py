@@ -7,16 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.canaries import (
-    IDEMPOTENCY,
-    PROMPT,
-    WRONG_KEY,
-    Canaries,
-    files_in,
-    provoke,
-    provoke_grpc,
-    titles,
-)
+from tests.e2e.canaries import Canaries, files_in, titles
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import Start
 from tests.e2e.running import MODEL, until
@@ -41,12 +32,7 @@ def test_no_secret_and_no_text_is_told_anywhere(start: Start, spans: Collector) 
     canaries = Canaries()
     canaries.plant_secrets(running.home / "secrets")
     canaries.plant_keys(running.demo)
-    canaries.plant("the prompt", PROMPT)
-    canaries.plant("the idempotency key", IDEMPOTENCY)
-    canaries.plant("a wrong key", WRONG_KEY)
-    answer, errors = provoke(running.base_url, running.key)
-    canaries.plant("the answer", answer)
-    errors += provoke_grpc(running.grpc_target, running.key)
+    errors = canaries.provoke(running.base_url, running.grpc_target, running.key)
     metrics = httpx.get(running.base_url.removesuffix("/v1") + "/metrics", trust_env=False).content
     assert b"freehold_edge_" in metrics
     shown = titles([running.process.pid])

@@ -8,6 +8,7 @@ back under its own name in time keeps them.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ REVOKE_S = 12.0
 """How long a member may take to give partitions up."""
 
 
-class Follower:
+class Follower(ABC):
     """A reader as the brokers know it: where it stands, and how to wake it."""
 
     def __init__(self, process: Process) -> None:
@@ -35,9 +36,9 @@ class Follower:
         self.stale = False
         """Whether its group has given its partitions to others without its knowing."""
 
+    @abstractmethod
     def notify(self, place: TopicPartition) -> None:
         """A record was appended."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)

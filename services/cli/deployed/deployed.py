@@ -96,6 +96,7 @@ class Deployed:
         self._endings.push_async_callback(self._bus.close)
         self._waits_for = "waiting for Kafka"
         await self._bus.start()
+        self._waits_for = "starting"
         platform = self._platform()
         vitals.tell(platform, {self._name: self.readiness}, self._identity)
         await platform.config.start()

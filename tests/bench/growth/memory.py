@@ -17,7 +17,6 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +30,6 @@ from services.billing.observing import Observer
 from services.billing.publishing import Facts
 from services.cli.memory import settle_memory
 from shared.bus.handling import Batch
-from shared.bus.ports import Headers, Position, Record
 from shared.host import system_host
 from shared.ids import Ids
 from shared.storage.migrations import open_database
@@ -41,40 +39,10 @@ from tests.bench.growth.stores import SIGNER
 from tests.bench.machine import described
 from tests.bench.processes import resident_mib
 from tests.bench.settle import TENANTS, ask, configured
-from tests.bench.settled import KINDS, batches
+from tests.bench.settled import KINDS, Taken, batches
 
 BATCH = 500
 SAMPLES = 20
-
-
-class Topic:
-    """Holds the facts of one turn."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self._offset = 0
-
-    def publish(
-        self,
-        topic: str,
-        value: bytes,
-        headers: Headers = (),
-        *,
-        key: bytes | None = None,
-        partition: int | None = None,
-    ) -> Awaitable[Position]:
-        """Acknowledged at once."""
-        del partition
-        self.records.append(Record(topic, 0, self._offset, 0, key, value, headers))
-        done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        done.set_result(Position(topic, 0, self._offset, 0))
-        self._offset += 1
-        return done
-
-    def taken(self) -> list[Record]:
-        """What came since the last call."""
-        records, self.records = self.records, []
-        return records
 
 
 class Life:
@@ -86,7 +54,7 @@ class Life:
         self._chance = random.Random(7)
         self._ids = Ids(self._host.clock, self._chance)
         self._known = configured()
-        self._facts = Topic()
+        self._facts = Taken()
 
     async def open(self) -> None:
         """Empty books and an empty log."""
@@ -114,7 +82,7 @@ class Life:
             for batch in batches(self._host, topic, requests, self._chance, 2 * count)
         ]
         await asyncio.gather(*(self._settle(batch) for batch in evidence))
-        await self._append(Batch("facts", 0, self._facts.taken()))
+        await self._append(Batch("facts", 0, self._facts.drained()))
         await self.log.publish()
 
     async def settled(self) -> int:
