@@ -123,9 +123,11 @@ class _Work:
         if row is not None and row.organisation != event.organisation:
             self._foreign(event.origin)
             return
-        if row is None and not usage.diagnostic:
-            # Work is never sent before its reservation is durable: whoever writes this is no worker of ours.
-            self.parked.append((event.origin, "nothing was reserved for the request"))
+        if usage.diagnostic != (row is None):
+            # Work is never sent before its reservation is durable, and an operator's own generation has none:
+            # whoever writes this is no worker of ours.
+            found = "for an operator's own generation" if usage.diagnostic else "for the request"
+            self.parked.append((event.origin, f"{'something' if row else 'nothing'} was reserved {found}"))
             return
         settled = row is not None and row.state == SETTLED
         known = self._usages.setdefault(event.request, {})
@@ -148,6 +150,9 @@ class _Work:
         """Take one close in."""
         row = self._rows.get(event.request)
         if row is None:
+            if self._usages.get(event.request):
+                self.parked.append((event.origin, "an operator's own generation has no close"))
+                return
             row = _unreserved(event)
         elif row.organisation != event.organisation:
             self._foreign(event.origin)

@@ -3,6 +3,7 @@
 import pytest
 
 from services.billing.books.settling import WAIT_MS
+from services.billing.books.verify import verify
 from services.billing.evidence import answer
 from shared.contracts.freehold.billing.v1.events_pb2 import BudgetReserved, RequestSettled
 from shared.contracts.freehold.edge.v1.events_pb2 import ACCEPTED_NO, ACCEPTED_UNKNOWN, ACCEPTED_YES
@@ -172,6 +173,25 @@ def test_an_operators_own_generation_is_booked_once_without_a_request(world: Wor
     cost = line(16, 7_000)
     assert world.accounts() == {"operator-cost:diagnostic": cost, "unbilled-generation": -cost}
     assert world.rows("SELECT request FROM requests") == []
+
+
+@pytest.mark.attack(46)
+def test_what_says_to_be_an_operators_own_generation_takes_no_part_in_a_request(world: World) -> None:
+    before, after, own = reserved(world), reserved(world), ids.request()
+    parked = [world.usages(before, usage(diagnostic=True))]
+    world.usages(own, usage(diagnostic=True), organisation="")
+    parked.append(world.close(own, closed()))
+    for request in (before, after):
+        world.usages(request, usage(generated=10))
+        world.close(request, closed(attempts=[(1, ACCEPTED_YES, 0, 10)]))
+    parked.append(world.usages(after, usage(2, diagnostic=True)))
+    assert [len(settled.parked) for settled in parked] == [1, 1, 1]
+    assert [str(reason) for (reason,) in world.rows("SELECT reason FROM parked ORDER BY topic DESC")] == [
+        "something was reserved for an operator's own generation",
+        "an operator's own generation has no close",
+    ]
+    assert world.row(before).billed == world.row(after).billed > 0
+    assert all(check.passed for check in world.run(lambda connection: verify(connection, "")))
 
 
 @pytest.mark.attack(46)
