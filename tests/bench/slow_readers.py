@@ -35,9 +35,9 @@ WINDOW_BYTES = 4096
 class Readers:
     """Streams of which each second `most` bytes are read."""
 
-    def __init__(self, port: int, key: str, count: int, most: int) -> None:
+    def __init__(self, port: int, key: str, count: int, most: int, tokens: int = TOKENS) -> None:
         self._port = port
-        self._request = post(PATH, chat(TOKENS, stream=True), key)
+        self._request = post(PATH, chat(tokens, stream=True), key)
         self._count = count
         self._most = most
         self._sockets: list[socket.socket] = []
