@@ -147,8 +147,8 @@ def translated(call: Callable[..., Any]) -> Callable[..., Any]:
             return await call(self, request, context)
         except FreeholdError as error:
             await abort(context, error)
-        except (BusError, DatabaseError):
-            log.exception("%s could not be done", call.__qualname__)
+        except (BusError, DatabaseError) as error:
+            log.warning("%s could not be done: %s", call.__qualname__, error)
             await abort(context, FreeholdError(Kind.NOT_READY, "this cannot be done now; ask again"))
         except Exception:
             if context.done():

@@ -161,6 +161,7 @@ def no_memory(world: World) -> Figure:
         load.end_after(0.0)
         load.join(150.0)
     said = f"ended with {status}" if status is not None else "waits"
-    found = answered(load, "", notes=[f"it {said}; last words: {last[:200]}"])
+    words = re.sub(r"\S*/", "", last)[:200]  # no folders of this machine
+    found = answered(load, "", notes=[f"it {said}; last words: {words}"])
     found.met = found.met and spoke and not ready
     return found

@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 
 import httpx
 
@@ -67,27 +67,31 @@ class Visits:
         asked.tries[0].request = answer.headers["x-request-id"]
         return self._left(asked)
 
-    async def race(self, races: int, clients: int, longest_s: float) -> None:
-        """So many requests, each left at a random moment up to `longest_s` after it was sent."""
+    async def race(self, races: int, clients: int, longest_s: float) -> list[float]:
+        """So many requests, each left at a random moment up to `longest_s` after it was sent, or at the first
+        sign of its answer where that is 0; the seconds that each took.
+        """
         numbers = iter(range(races))
 
-        async def client() -> None:
-            for _ in numbers:
-                await self._dash(self._chance.uniform(0.0, longest_s))
+        async def client() -> list[float]:
+            return [await self._dash(longest_s) for _ in numbers]
 
-        await asyncio.gather(*(client() for _ in range(clients)))
+        return list(chain(*await asyncio.gather(*(client() for _ in range(clients)))))
 
-    async def _dash(self, stay_s: float) -> None:
-        asked, headers, body = self._begin(2000, streamed=self._chance.random() < 0.5)
+    async def _dash(self, longest_s: float) -> float:
+        asked, headers, body = self._begin(2000, streamed=not longest_s or self._chance.random() < 0.5)
         url = httpx.URL(asked.tries[0].edge)
         head = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
         wire = f"POST {PATH} HTTP/1.1\r\nhost: edges\r\ncontent-length: {len(body)}\r\n{head}\r\n"
-        _, writer = await asyncio.open_connection(url.host, url.port)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(wire.encode() + body)
         await writer.drain()
-        await asyncio.sleep(stay_s)
+        if longest_s:
+            await asyncio.sleep(self._chance.uniform(0.0, longest_s))
+        else:
+            await reader.read(1)
         writer.transport.abort() if self._chance.random() < 0.5 else writer.close()
-        self._left(asked)
+        return self._left(asked).seconds
 
     def _begin(self, tokens: int, *, streamed: bool) -> tuple[Asked, dict[str, str], bytes]:
         number, seed = next(self._numbers), self._chance.choice(SEEDS)
