@@ -133,7 +133,7 @@ class Reader(Protocol):
         """
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
-        """Give no more records of these until `resume`; polling goes on."""
+        """Give no more records of these until `resume`, or until they are taken away; polling goes on."""
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Undo `pause`."""

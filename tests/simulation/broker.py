@@ -33,6 +33,7 @@ class Follower(ABC):
         """Next offset of each partition that it has."""
         self.frozen: set[TopicPartition] = set()
         """Partitions that are being taken away: nothing more is read of them."""
+        self.paused: set[TopicPartition] = set()
         self.stale = False
         """Whether its group has given its partitions to others without its knowing."""
 
@@ -121,6 +122,7 @@ class Broker:
         for place in list(places):
             follower.at.pop(place, None)
             follower.frozen.discard(place)
+            follower.paused.discard(place)
             if follower in self._followers[place]:
                 self._followers[place].remove(follower)
 

@@ -28,7 +28,6 @@ class SimReader(Follower):
         self._weather = broker.weather
         self._reach = reach
         self._group = group
-        self._paused: set[TopicPartition] = set()
         self._waiter: asyncio.Future[None] | None = None
         self._coming = False
         self._closed = False
@@ -36,7 +35,7 @@ class SimReader(Follower):
 
     def notify(self, place: TopicPartition) -> None:
         """See `Follower.notify`: the fetch's answer is on its way."""
-        if self._waiter is not None and not self._coming and place not in self._paused:
+        if self._waiter is not None and not self._coming and place not in self.paused:
             self._coming = True
             self._loop.after(self._weather.delay(bad.SLOW, place.topic, FETCH_S), self._wake)
 
@@ -73,12 +72,12 @@ class SimReader(Follower):
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """See `Reader.pause`."""
-        self._paused.update(partitions)
+        self.paused.update(partitions)
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """See `Reader.resume`."""
         for place in partitions:
-            self._paused.discard(place)
+            self.paused.discard(place)
             if place in self.at and self.at[place] < len(self._broker.logs[place]):
                 self.notify(place)
 
@@ -112,7 +111,6 @@ class SimReader(Follower):
             return
         await before.on_revoked(list(self.at))
         self._broker.leave(self, self.at)
-        self._paused.clear()
         await self._reach()
         self.stale = False
         self.member = Member(before.name, self, before.topics, before.on_assigned, before.on_revoked)
@@ -123,7 +121,7 @@ class SimReader(Follower):
         few = self._weather.random() < FEW
         for place, offset in self.at.items():
             log = self._broker.logs[place]
-            if offset < len(log) and most > 0 and place not in self._paused and place not in self.frozen:
+            if offset < len(log) and most > 0 and place not in self.paused and place not in self.frozen:
                 records = log[offset : offset + (1 if few else most)]
                 found[place] = records
                 self.at[place] = offset + len(records)
