@@ -90,6 +90,7 @@ class Log:
         self._clock = clock
         # A note and what it says, so that its signature is checked once. Replaced as one: threads share it.
         self._last = "", Checkpoint(signer.name, 0, merkle.EMPTY_ROOT)
+        self._shown = ""
         self.size = 0
         """Leaves in the log, and of these under a signed checkpoint, as far as this process knows."""
         self.signed = 0
@@ -113,6 +114,7 @@ class Log:
             for old in range(start, last.size, _STRIDE):
                 await self._write_between(old, min(last.size, old + _STRIDE))
             await self._on_disk(self._site.show, note)
+        self._shown = note
         await self.publish()
 
     async def append(self, facts: Sequence[Fact], unfit: Sequence[Unfit] = ()) -> int:
@@ -139,13 +141,13 @@ class Log:
             head = await self._database.read(repository.read_head)
             old = self._opened(head.checkpoint)
             self.size, self.signed = head.size, old.size
+            if head.checkpoint != self._shown:  # to sign or to show it was said to have failed
+                await self._show(head.checkpoint)
             if old.size == head.size:
                 return head.checkpoint
             size = min(head.size, old.size // WIDTH * WIDTH + _STRIDE)
             await self._write_between(old.size, size)
-            note = await self._database.transact(partial(self._sign, old=old, size=size))
-            await self._on_disk(self._site.show, note)
-            self.signed_at = self._clock.monotonic()
+            await self._show(await self._database.transact(partial(self._sign, old=old, size=size)))
 
     async def checkpoint(self) -> str:
         """The last signed checkpoint; empty before the first."""
@@ -208,6 +210,11 @@ class Log:
         note = sign_checkpoint(new, self._signer)
         repository.store_checkpoint(connection, note)
         return note
+
+    async def _show(self, note: str) -> None:
+        await self._on_disk(self._site.show, note)
+        self._shown = note
+        self.signed_at = self._clock.monotonic()
 
     async def _write_between(self, old: int, size: int) -> None:
         parts = await self._database.read(partial(_parts, old=old, size=size))

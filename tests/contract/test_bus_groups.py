@@ -169,6 +169,21 @@ async def test_a_revoked_partition_gives_nothing_more(bus: Bus) -> None:
         assert TopicPartition(record.topic, record.partition) in books.held
 
 
+async def test_a_pause_ends_with_the_partition(bus: Bus) -> None:
+    books = Books()
+    one = await join(bus, "a", ["requests"], books)
+    one.pause(one.positions())
+    two = await join(bus, "b", ["requests"])
+    await until(lambda: len(two.positions()) == 2)
+    await two.close()
+    await until(lambda: len(one.positions()) == 4)
+    lost = {place.partition for place in books.revoked}
+    for partition in lost:
+        await send(bus, "requests", b"%d" % partition, partition=partition)
+    assert lost
+    assert {record.partition for record in await read(one, len(lost))} == lost
+
+
 async def test_a_member_is_told_of_partitions_before_their_records(bus: Bus) -> None:
     await publish_numbers(bus, "requests", 0, 20)
     books = Books()

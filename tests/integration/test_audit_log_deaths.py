@@ -92,3 +92,16 @@ async def test_a_fault_of_the_disk_is_one_to_wait_out(tmp_path: Path) -> None:
         (tmp_path / "log").unlink()
         await log.publish()
     check_folder(tmp_path, [fact.entry for fact in facts(1, 3)])
+
+
+async def test_a_checkpoint_that_was_signed_and_could_not_be_shown_is_shown_later(tmp_path: Path) -> None:
+    async with life(tmp_path) as log:
+        await log.append(facts(1, 3))
+        (tmp_path / "log" / "checkpoint").mkdir(parents=True)
+        with pytest.raises(DatabaseError, match="folder"):
+            await log.publish()
+        signed = await log.checkpoint()
+        assert open_checkpoint(signed, SIGNER.verifier).size == 3
+        (tmp_path / "log" / "checkpoint").rmdir()
+        assert await log.publish() == signed
+        check_folder(tmp_path, [fact.entry for fact in facts(1, 3)])
