@@ -25,8 +25,10 @@ TWICE = ("edge", "inference", "moderation")
 
 
 def profiles() -> str:
-    """What is set, but Grafana where its image cannot be had here."""
+    """What is set, but Grafana where its image cannot be had here. Raises `VerifyError`."""
     asked = os.environ.get("COMPOSE_PROFILES", "observability,grafana")
+    if "observability" not in asked.split(","):
+        raise VerifyError("traces and metrics are looked at: COMPOSE_PROFILES has to hold observability")
     image = subprocess.run(
         ["docker", "compose", "config", "--images"], capture_output=True, text=True, check=True
     )
@@ -117,8 +119,13 @@ def verify(project: Project, figures: dict[str, Any]) -> None:
 
 def main() -> int:
     """Leaves nothing behind but images; with --keep, the running project."""
+    try:
+        wanted = profiles()
+    except VerifyError as error:
+        print(f"verify: {error}", file=sys.stderr)
+        return 1
     environment = {
-        "COMPOSE_PROFILES": profiles(),
+        "COMPOSE_PROFILES": wanted,
         "FREEHOLD_PORT": str(PORT),
         "FREEHOLD_PROMETHEUS_PORT": str(PROMETHEUS),
         "FREEHOLD_JAEGER_PORT": str(JAEGER),
