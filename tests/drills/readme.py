@@ -60,7 +60,7 @@ def table(results: Sequence[Result]) -> str:
         if (found := by_id.get(name)) is None or found.figure is None:
             continue
         figure = found.figure
-        seconds = f"; s: {figure.seconds}" if figure.seconds else ""
+        seconds = f"; seconds: {figure.seconds}" if figure.seconds else ""
         drilled = f"{figure.held} of {figure.tried} {figure.what}{seconds}"
         lines.append(f"| {row.what} | {row.sees} | {row.billed} | {drilled} |")
     return "\n".join(lines) + "\n"
