@@ -227,7 +227,7 @@ def values() -> list[Any]:
             id="north",
             organisation="north",
             currency=CURRENCY,
-            limit=150_000,
+            limit=75_000,
             period=pb.PERIOD_MONTH,
         )
     )
