@@ -2,7 +2,7 @@
 
     BusError, DatabaseError   a fault of the surroundings: back off and try again, for ever
     Later                     not yet: back off and try again, for `Patience.later` at most
-    anything else             the record's own: found by handing the records one at a time, then
+    anything else             a record's own: found by handing over half of them, and half of these, then
                               dead-lettered (transit), parked (record) or left aside (config)
 
 Handlers are idempotent, so records may be handed again after a part of them had its effect.
@@ -125,11 +125,12 @@ class Handling:
         if len(batch.records) == 1:
             await self._dispose(batch.records[0], lasting)
             return
-        for record in batch.records:
-            single = Batch(batch.topic, batch.partition, [record])
-            own = await self.attempt(single)
+        middle = len(batch.records) // 2
+        for records in (batch.records[:middle], batch.records[middle:]):
+            half = batch._replace(records=records)
+            own = await self.attempt(half)
             if own is not None:
-                await self.recover(single, own, until)
+                await self.recover(half, own, until)
 
     async def _outlast(self, batch: Batch, error: Exception, until: float) -> Exception | None:
         """Try again while it can help; what went wrong at last, or None."""

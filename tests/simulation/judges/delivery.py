@@ -23,7 +23,7 @@ def judge_delivery(evidence: Evidence) -> Iterator[str]:
                 yield from _attempts(case, case.view, choice, truth)
                 yield from _text(case, case.view, choice, truth)
             yield from _judged(case.view)
-            yield from _verdict(case.view)
+            yield from _verdict(case, case.view, truth)
             if not evidence.plan.faults and case.view.left:
                 yield from _stops(evidence, case, case.view)
         yield from _work(case)
@@ -70,14 +70,24 @@ def _pieces(words: list[str]) -> tuple[list[str], bool]:
     return found, False
 
 
-def _text(case: Case, view: View, choice: int, truth: cast.Truth) -> Iterator[str]:
-    read, tokens = view.text(choice), view.tokens(choice)
-    chain: list[int] = []
+def _may_read(case: Case, choice: int, truth: cast.Truth) -> tuple[list[str], bool]:
+    """As `_pieces`, over all attempts: what one of them had out when it was cut off stays as it was, and of a
+    match that another's words make with it the rest is left out.
+    """
+    pieces: list[str] = []
+    refused = False
     for number in sorted(case.works):
         prefix = _prefix(case, number, choice)
         if prefix is not None:
             chain = prefix + truth.ids.get((case.request, number, choice), [])
-    pieces, refused = _pieces(_read(chain).split(" ")[1:])
+            found, refused = _pieces(_read(chain).split(" ")[1:])
+            pieces[len(prefix) :] = found[len(prefix) :]
+    return pieces, refused
+
+
+def _text(case: Case, view: View, choice: int, truth: cast.Truth) -> Iterator[str]:
+    read, tokens = view.text(choice), view.tokens(choice)
+    pieces, refused = _may_read(case, choice, truth)
     who = f"{case.who}, choice {choice}"
     if read != "".join(pieces[:tokens]) or tokens > len(pieces):
         yield f"{who}: read {tokens} ids as {read!r}, may read {''.join(pieces[:tokens])!r}"
@@ -100,14 +110,17 @@ def _judged(view: View) -> Iterator[str]:
         yield f"client {view.ask.number}: judged under {told.policy_versions}"
 
 
-def _verdict(view: View) -> Iterator[str]:
+def _verdict(case: Case, view: View, truth: cast.Truth) -> Iterator[str]:
     """The verdict that an answer names is the one that it got, whoever judged its parts."""
     told = view.outcome
     if told is None or view.left or told.state != outcome.TERMINAL_STATE_COMPLETED:
         return
-    redacts = " ".join(cast.REDACTED) in view.ask.text or any(
-        cast.LABEL in view.text(choice) for choice in range(view.ask.choices)
-    )
+    pieces = [
+        piece
+        for choice in range(view.ask.choices)
+        for piece in _may_read(case, choice, truth)[0][: view.tokens(choice)]
+    ]
+    redacts = " ".join(cast.REDACTED) in view.ask.text or not {"", f" {cast.LABEL}"}.isdisjoint(pieces)
     wanted = outcome.VERDICT_REDACT if redacts else outcome.VERDICT_ALLOW
     if told.verdict != wanted:
         yield f"client {view.ask.number}: the verdict is {told.verdict}, not {wanted}"
