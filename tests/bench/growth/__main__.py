@@ -12,8 +12,7 @@ that SQLite read from the system, for each event; `log_bytes` what was written t
 the process. `whole_tables` are statements on a request's path whose plan would read a table whole.
 
 PostgreSQL has `fsync` on and 128 MB of buffers; autovacuum is off and checkpoints are rare, so that neither
-falls into one size's turn. 10,000,000 rows take 25 GB for each database and, on two free cores, half an hour:
-`--sizes 1000 10000000`.
+falls into one size's turn. 10,000,000 rows take 25 GB for each database and ten minutes.
 """
 
 from __future__ import annotations
