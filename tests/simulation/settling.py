@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy import text
 
 from services.edge.owner.owner import Owner
@@ -9,8 +11,7 @@ from tests.simulation.assembly import Parts
 from tests.simulation.clients import Clients
 from tests.simulation.world import World
 
-_OPEN = "SELECT request, state FROM requests WHERE state <> 'settled'"
-_SETTLED = "SELECT COUNT(*) FROM requests WHERE state = 'settled'"
+_REQUESTS = "SELECT request, state FROM requests"
 
 
 def unsettled(world: World, clients: Clients) -> list[str]:
@@ -39,10 +40,10 @@ def _busy(name: str, parts: Parts) -> list[str]:
 
 def _books(world: World) -> list[str]:
     billing, audit, control = (world.disks[name] for name in ("billing", "audit", "control"))
-    rows = billing.work(lambda connection: connection.execute(text(_OPEN)).all(), write=False)
-    if rows:
-        return [f"request {request} is {state}" for request, state in rows]
-    settled = billing.work(lambda connection: connection.execute(text(_SETTLED)).scalar_one(), write=False)
+    rows = billing.work(lambda connection: connection.execute(text(_REQUESTS)).all(), write=False)
+    states = dict.fromkeys(_told_of(world), "not known to billing") | {row.request: row.state for row in rows}
+    if rest := [f"request {name} is {state}" for name, state in states.items() if state != "settled"]:
+        return rest
     waiting = [
         disk.work(
             lambda connection: connection.execute(text("SELECT COUNT(*) FROM outbox")).scalar_one(),
@@ -59,8 +60,15 @@ def _books(world: World) -> list[str]:
         lambda connection: connection.execute(text("SELECT size FROM head")).scalar_one(), write=False
     )
     log = world.parts["audit-0"].service.log
-    if size != settled + facts or log.signed != size:
+    if size != len(rows) + facts or log.signed != size:
         return [
-            f"the log has {size} entries, {log.signed} signed, of {settled} settlements and {facts} changes"
+            f"the log has {size} entries, {log.signed} signed, of {len(rows)} settlements and {facts} changes"
         ]
     return []
+
+
+def _told_of(world: World) -> Iterator[str]:
+    """Requests of which billing is told, whether it has read of them or not."""
+    for topic in ("reserves", "closed"):
+        for record in world.broker.records(topic):
+            yield dict(record.headers)["request"].decode()
